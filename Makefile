@@ -1,0 +1,48 @@
+# Two commands matter: `make demo` and `make test`. Everything installs into .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.stamp
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test check fix bench soak clean
+
+demo: $(STAMP)-demo
+	@$(BIN)/python -m sextant.demo --out demo
+
+test: $(STAMP)-test
+	$(BIN)/python -m pytest
+
+check: $(STAMP)-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+fix: $(STAMP)-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP)-test
+	$(BIN)/python -m benchmarks
+
+soak: $(STAMP)-test
+	$(BIN)/python -m benchmarks --soak
+
+clean:
+	rm -rf .venv demo
+
+$(STAMP)-venv:
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+$(STAMP)-demo: $(STAMP)-venv pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[rag]'
+	@touch $@
+
+# TorchRec's own requirement pulls the CUDA build of fbgemm, so both come without dependencies.
+$(STAMP)-test: $(STAMP)-demo requirements/torchrec.txt
+	$(BIN)/pip install --quiet --editable '.[rag,recommender,pretraining,swarm,federated,bench,dev]'
+	$(BIN)/pip install --quiet --no-deps --requirement requirements/torchrec.txt
+	@touch $@

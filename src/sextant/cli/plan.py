@@ -1,0 +1,87 @@
+"""`sextant plan`: the one-page answer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sextant.cli.specs import add_json, atlas_positions, load_atlas, load_spec, print_json
+from sextant.errors import InputError
+
+if TYPE_CHECKING:
+    from sextant.plan.quantity import Plan
+    from sextant.sights.figure import MapRow
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "plan",
+        help="the one-page answer: what binds, what to spread, how big, what will be hard",
+        epilog="example: sextant plan product.toml --machine h200 --html plan.html",
+    )
+    parser.add_argument("spec", metavar="SPEC", help="a TOML file, or atlas:NAME")
+    parser.add_argument("--machine", metavar="NAME", help="plan for this machine")
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write the page")
+    parser.add_argument("--markdown", metavar="FILE", type=Path, help="write it as Markdown")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def plan_for(spec: str, machine: str | None = None) -> Plan:
+    """Plans what a SPEC names."""
+    from sextant.facts import load_facts
+    from sextant.plan.compose import make_plan
+
+    facts = load_facts()
+    return make_plan(load_spec(spec), facts, atlas_positions(facts), machine)
+
+
+def map_rows(plan: Plan) -> list[MapRow]:
+    """The atlas's rows for the little map on the page, with the plan's own if it is new."""
+    from sextant.facts import load_facts
+    from sextant.sights.figure import MapRow
+
+    rows = [
+        MapRow(
+            title=load_atlas(name).title or name,
+            coordinates=position.coordinates,
+            ceiling=position.binding,
+        )
+        for name, position in atlas_positions(load_facts()).items()
+        if name != plan.workload
+    ]
+    binding = plan.ceilings[0].name if plan.ceilings else "none"
+    mine = MapRow(title=plan.workload, coordinates=plan.coordinates, ceiling=binding)
+    return [mine, *rows]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the plan, and writes its page if asked."""
+    plan = plan_for(args.spec, args.machine)
+    if args.html is not None:
+        from sextant.sights.onepage import html_page
+
+        write(args.html, html_page(plan, map_rows(plan)), "--html")
+    if args.markdown is not None:
+        from sextant.sights.onepage import markdown_page
+
+        write(args.markdown, markdown_page(plan), "--markdown")
+    if args.json:
+        from sextant.sights.as_json import plan_json
+
+        print_json(plan_json(plan))
+    elif args.html is None and args.markdown is None:
+        from sextant.sights.onepage import print_page
+
+        print_page(plan)
+    return 0
+
+
+def write(path: Path, text: str, option: str) -> None:
+    """Writes a page that the user asked for."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", where=f"{option} {path}") from None

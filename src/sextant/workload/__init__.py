@@ -1,0 +1,34 @@
+"""What the user writes: a workload in TOML, checked at the door."""
+
+from sextant.workload.door import parse_workload, read_workload
+from sextant.workload.schema import (
+    DTYPE_BYTES,
+    OPTIMIZER_STATES,
+    Agents,
+    Corpus,
+    Index,
+    Model,
+    Serving,
+    Sites,
+    Streams,
+    Tables,
+    Training,
+    Workload,
+)
+
+__all__ = [
+    "DTYPE_BYTES",
+    "OPTIMIZER_STATES",
+    "Agents",
+    "Corpus",
+    "Index",
+    "Model",
+    "Serving",
+    "Sites",
+    "Streams",
+    "Tables",
+    "Training",
+    "Workload",
+    "parse_workload",
+    "read_workload",
+]
