@@ -34,6 +34,8 @@ _from_zero = Field(ge=0, le=LARGEST)
 Count = Annotated[float, BeforeValidator(_reader(units.COUNT)), Field(ge=1, le=LARGEST)]
 Number = Annotated[float, BeforeValidator(_reader(units.COUNT)), _positive]
 Whole = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10**9)]
+Size = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10**7)]
+Parameters = Annotated[float, BeforeValidator(_reader(units.COUNT)), Field(ge=1, le=1e15)]
 WholeFromZero = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=10**9)]
 Bytes = Annotated[float, BeforeValidator(_reader(units.BYTES)), _positive]
 Seconds = Annotated[float, BeforeValidator(_reader(units.SECONDS)), _positive]

@@ -14,10 +14,12 @@ from sextant.workload.fields import (
     Metres,
     MetresPerSecond,
     Number,
+    Parameters,
     PerSecond,
     Probability,
     Seconds,
     SecondsFromZero,
+    Size,
     Whole,
     WholeFromZero,
 )
@@ -93,26 +95,26 @@ class Tables(Table):
 class Model(Table):
     """A dense or mixture-of-experts network: its parameters, or the shape that gives them."""
 
-    parameters: Count | None = None
-    active_parameters: Count | None = None
-    layers: Whole | None = None
-    hidden: Whole | None = None
-    heads: Whole | None = None
-    kv_heads: Whole | None = None
-    head_dim: Whole | None = None
-    ffn: Whole | None = None
-    vocab: Whole | None = None
-    sequence: Whole | None = None
+    parameters: Parameters | None = None
+    active_parameters: Parameters | None = None
+    layers: Size | None = None
+    hidden: Size | None = None
+    heads: Size | None = None
+    kv_heads: Size | None = None
+    head_dim: Size | None = None
+    ffn: Size | None = None
+    vocab: Size | None = None
+    sequence: Size | None = None
     mlp: Literal["gelu", "swiglu"] = "swiglu"
     tied_embeddings: bool = False
-    experts: Whole | None = None
-    active_experts: Whole | None = None
+    experts: Size | None = None
+    active_experts: Size | None = None
     shared_experts: WholeFromZero = 0
-    expert_ffn: Whole | None = None
+    expert_ffn: Size | None = None
     dense_layers: WholeFromZero = 0
     attention: Literal["mha", "mla"] = "mha"
-    kv_rank: Whole | None = None
-    rope_head_dim: Whole | None = None
+    kv_rank: Size | None = None
+    rope_head_dim: Size | None = None
     dtype: Dtype = "bf16"
     kind: Literal["decoder", "encoder", "vision", "ranker"] = "decoder"
 

@@ -1,0 +1,147 @@
+"""Memory bandwidth, matrix products and one encoder layer."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from sextant.facts.probe.timing import median_s
+
+_STREAM_BYTES = 1 << 28
+_MATMUL = 1536
+_LAYER_WIDTH, _LAYER_FFN, _LAYER_HEADS = 384, 1536, 12
+_BATCH, _TOKENS, _SMALL_TOKENS = 32, 128, 16
+
+
+def memory(cores: int) -> dict[str, float]:
+    """Bytes read per second by one core and by all (a sum over 256 MiB, 64-bit words)."""
+    import numpy as np
+
+    words = np.ones(_STREAM_BYTES // 8)
+    one = _STREAM_BYTES / median_s(words.sum, for_s=0.5)
+    parts = np.array_split(words, cores)
+    with ThreadPoolExecutor(cores) as pool:
+
+        def everywhere() -> list[Any]:
+            return list(pool.map(lambda part: part.sum(), parts))
+
+        whole = _STREAM_BYTES / median_s(everywhere, for_s=0.5)
+    return {"memory_read_bytes_per_s": max(one, whole), "memory_read_one_core_bytes_per_s": one}
+
+
+def matmul(cores: int) -> dict[str, float]:
+    """FLOP/s of a square matrix product in fp32 and bf16 on all cores; numpy's without torch."""
+    flops = 2.0 * _MATMUL**3
+    try:
+        import torch
+    except ImportError:
+        import numpy as np
+
+        a = np.ones((_MATMUL, _MATMUL), np.float32)
+        return {"matmul_fp32_flops_per_s": flops / median_s(lambda: a @ a, for_s=1.0)}
+    torch.set_num_threads(cores)
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        b = torch.ones(_MATMUL, _MATMUL, dtype=dtype)
+        seconds = median_s(lambda b=b: b @ b, for_s=0.8)  # type: ignore[misc]
+        found[f"matmul_{name}_flops_per_s"] = flops / seconds
+    return found
+
+
+def encoder_layer(cores: int) -> dict[str, float]:
+    """FLOP/s of one transformer encoder layer over a batch, and seconds over one short sequence.
+
+    Random weights, width 384: matrix products with softmax, norms and activations between them,
+    which is what embedding is made of; no model is loaded.
+    """
+    try:
+        import torch
+    except ImportError:
+        return {}
+    torch.set_num_threads(cores)
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        layer = _Layer(torch, dtype)
+        batch = torch.randn(_BATCH, _TOKENS, _LAYER_WIDTH).to(dtype)
+        small = torch.randn(1, _SMALL_TOKENS, _LAYER_WIDTH).to(dtype)
+        matrices = 4 * _LAYER_WIDTH**2 + 2 * _LAYER_WIDTH * _LAYER_FFN
+        per_token = 2.0 * matrices + 4.0 * _LAYER_WIDTH * _TOKENS
+        with torch.inference_mode():
+            seconds = median_s(lambda x=batch, f=layer: f(x), for_s=1.5)  # type: ignore[misc]
+            short = median_s(lambda x=small, f=layer: f(x), for_s=0.7)  # type: ignore[misc]
+        found[f"encoder_{name}_flops_per_s"] = _BATCH * _TOKENS * per_token / seconds
+        found[f"encoder_{name}_short_layer_s"] = short
+    return found
+
+
+class _Layer:
+    """One encoder layer with random weights; shapes B, L, H as in BERT."""
+
+    def __init__(self, torch: Any, dtype: Any) -> None:
+        self._torch = torch
+        self._f = torch.nn.functional
+        width, ffn = _LAYER_WIDTH, _LAYER_FFN
+        shapes = ((3 * width, width), (width, width), (ffn, width), (width, ffn))
+        self._weights = [(torch.randn(*shape) * 0.02).to(dtype) for shape in shapes]
+        self._biases = [torch.zeros(shape[0], dtype=dtype) for shape in shapes]
+        self._scale = torch.ones(width, dtype=dtype)
+
+    def __call__(self, x: Any) -> Any:
+        f, (b, l, h) = self._f, x.shape
+        qkv = f.linear(x, self._weights[0], self._biases[0])
+        qkv = qkv.view(b, l, 3, _LAYER_HEADS, h // _LAYER_HEADS).permute(2, 0, 3, 1, 4)
+        mixed = f.scaled_dot_product_attention(*qkv).transpose(1, 2).reshape(b, l, h)
+        mixed = f.linear(mixed, self._weights[1], self._biases[1])
+        x = f.layer_norm(x + mixed, (h,), self._scale)
+        inner = f.gelu(f.linear(x, self._weights[2], self._biases[2]))
+        return f.layer_norm(x + f.linear(inner, self._weights[3], self._biases[3]), (h,), self._scale)
+
+
+def index_scan() -> dict[str, float]:
+    """Bytes per second that one thread of Faiss scans in a flat index, and a search's fixed cost."""
+    try:
+        import faiss
+        import numpy as np
+    except ImportError:
+        return {}
+    faiss.omp_set_num_threads(1)
+    dims, found = 384, {}
+    rng = np.random.default_rng(0)
+    query = rng.standard_normal((1, dims), np.float32)
+    seconds = {}
+    for name, count in (("fixed", 8), ("cached", 1_000), ("scan", 100_000)):
+        index = faiss.IndexFlatIP(dims)
+        index.add(rng.standard_normal((count, dims), np.float32))
+        seconds[name] = median_s(lambda i=index: i.search(query, 10), for_s=0.4)  # type: ignore[misc]
+    fixed = seconds["fixed"]
+    found["faiss_fixed_s"] = fixed
+    for name, count in (("cached", 1_000), ("scan", 100_000)):
+        found[f"faiss_{name}_bytes_per_s"] = count * dims * 4 / max(1e-9, seconds[name] - fixed)
+    return found
+
+
+def merging() -> dict[str, float]:
+    """Seconds for each candidate of a merge (sorting and picking from 80), and of one packed reply.
+
+    The reply is ten rows of 1 kB with their scores, packed and unpacked.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    scores, ids = rng.random((1, 80)), np.arange(80)[None]
+
+    def merge() -> list[tuple[int, float]]:
+        order = np.lexsort((ids, -scores), axis=-1)[0, :10]
+        return [(int(ids[0, at]), float(scores[0, at])) for at in order]
+
+    found = {"merge_item_s": median_s(merge, for_s=0.2) / 80}
+    try:
+        import msgpack
+    except ImportError:
+        return found
+    reply = {"scores": scores.astype(np.float32).tobytes(), "rows": [b"x" * 1000] * 10}
+
+    def pack() -> object:
+        return np.frombuffer(msgpack.unpackb(msgpack.packb(reply))["scores"], np.float32)
+
+    return found | {"reply_s": median_s(pack, for_s=0.2)}
