@@ -1,4 +1,4 @@
-"""Sizes, times and rates as people write them, and back again. Everything inside is SI base units."""
+"""Sizes, times and rates as people write them, and back again; all else is in SI base units."""
 
 from __future__ import annotations
 
@@ -43,9 +43,11 @@ COUNT = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9, "T": 1e12} 
 PER_S = {"/s": 1.0, "/min": 1 / 60.0, "/h": 1 / 3600.0, "/day": 1 / 86400.0} | {
     f"{p}/s": f for p, f in COUNT.items() if p
 }
+SHARE = {"%": 0.01}
 
-_NUMBER = re.compile(
-    r"^\s*(?P<number>[+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_NUMBER = re.compile(  # commas between thousands only: "1,5 TB" must not be read as 15 TB
+    r"^\s*(?P<number>[+-]?(?:(?:\d{1,3}(?:,\d{3})+(?![,\d])|\d[\d_]*)\.?\d*|\.\d+)"
+    r"(?:[eE][+-]?\d+)?)"
     r"(?:\s*(?:\^|\*\*)\s*(?P<power>[+-]?\d+))?"
     r"(?:\s*[x×*]\s*10\s*(?:\^|\*\*)\s*(?P<ten>[+-]?\d+))?\s*(?P<unit>.*?)\s*$"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -112,10 +113,11 @@ def _availability() -> str:
     facts = load_facts()
     chance = edge_chance(facts)
     server, link = facts.value("edge_server_availability"), facts.value("radio_link_availability")
-    apart = chance.all_stop_apart(_EXAMPLE_AGENTS)
+    apart = round(math.log10(chance.all_stop_apart(_EXAMPLE_AGENTS)))
     return (
         f"one server in series with its link works {server:.1%} x {link:.1%} = "
         f"{chance.centre_availability:.2%} of the time, so all agents stop together "
         f"{1 - chance.centre_availability:.2%} of it; {_EXAMPLE_AGENTS} agents deciding apart, "
-        f"each up {chance.agent_availability:.0%}, all stop together {apart:.0e} of it"
+        f"each up {chance.agent_availability:.0%}, all stop together 10^{apart} of it if they fail "
+        "independently"
     )

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+_ABOVE_ZERO = (
+    "cores",
+    "memory_bytes",
+    "memory_bandwidth_bytes_per_s",
+    "disk_bytes",
+    "disk_bandwidth_bytes_per_s",
+    "network_bytes_per_s",
+)
+_ABOVE_ZERO_OF_ACCELERATORS = ("accelerator_memory_bytes", "accelerator_bandwidth_bytes_per_s")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +47,16 @@ class Machine:
     aliases: tuple[str, ...] = ()
     measured: Mapping[str, float] = field(default_factory=dict)
     """Unit costs that `sextant probe` measured on this machine; empty for a data sheet."""
+
+    def __post_init__(self) -> None:
+        names = _ABOVE_ZERO + (_ABOVE_ZERO_OF_ACCELERATORS if self.accelerators else ())
+        sizes = {name: getattr(self, name) for name in names}
+        sizes |= {f"peak_flops_per_s.{name}": v for name, v in self.peak_flops_per_s.items()}
+        for name, value in sizes.items():
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a number above zero")
+        if not self.peak_flops_per_s:
+            raise ValueError("peak_flops_per_s is empty")
 
     @property
     def units(self) -> int:

@@ -12,9 +12,10 @@ from typing import Any
 
 from sextant.errors import InputError
 from sextant.facts.machine import Fact, Machine
+from sextant.facts.training import TrainingFacts, load_training_facts
 
 _HERE = Path(__file__).parent
-FACT_FILES = ("links", "failures", "prices", "constants")
+FACT_FILES = ("links", "failures", "prices", "constants", "rehearsal")
 
 
 def home() -> Path:
@@ -31,6 +32,7 @@ class Facts:
 
     machines: dict[str, Machine]
     rows: dict[str, Fact]
+    training: TrainingFacts
 
     def machine(self, name: str) -> Machine:
         """The machine of that name or alias.
@@ -64,13 +66,13 @@ def load_facts() -> Facts:
     for path in sorted(kept.glob("*.toml")) if kept.is_dir() else ():
         try:
             machines |= _machines(path)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             hint = "run `sextant probe` again, or remove the file"
             raise InputError(f"not a machine: {error}", where=str(path), hint=hint) from None
     rows: dict[str, Fact] = {}
     for name in FACT_FILES:
         rows |= _rows(_HERE / f"{name}.toml")
-    return Facts(machines=machines, rows=rows)
+    return Facts(machines=machines, rows=rows, training=load_training_facts())
 
 
 def _machines(path: Path) -> dict[str, Machine]:

@@ -57,6 +57,4 @@ def _hardest(worst: Ceiling | None) -> Hardest:
         because = worst.because if worst else "no limit of one machine is near"
         axis = worst.axis if worst else Axis.COORDINATION
         return Hardest(what=what, axis=axis, because=f"one machine is enough: {because}")
-    return Hardest(
-        what=f"the {worst.name} ceiling", axis=worst.axis, because=worst.because
-    )
+    return Hardest(what=f"the {worst.name} ceiling", axis=worst.axis, because=worst.because)

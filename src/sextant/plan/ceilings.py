@@ -67,7 +67,8 @@ def _data(workload: Workload, machine: Machine, _facts: Facts) -> Iterator[Ceili
         what = f"{show_count(corpus.records)} records x {show(corpus.bytes_per_record, 'B')}"
         yield _ceiling("data", Axis.DATA, cold, machine.disk_bytes, "B", what, "disk")
         if corpus.read_within is not None:
-            yield _ingest(cold / corpus.read_within, f"{what} in {show_seconds(corpus.read_within)}", machine)
+            what += f" in {show_seconds(corpus.read_within)}"
+            yield _ingest(cold / corpus.read_within, what, machine)
     if workload.streams is not None:
         streams = workload.streams
         what = f"{show_count(streams.count)} streams x {show(streams.bytes_per_s, 'B/s')}"
@@ -170,7 +171,13 @@ def _inference(workload: Workload, machine: Machine, facts: Facts) -> Iterator[C
     if agents is not None and agents.count > 1 and at_agents:
         what = "perception where each of the agents is"
         yield _ceiling(
-            "throughput", Axis.INFERENCE, float(agents.count), 1.0, "places", what, "one machine is in"
+            "throughput",
+            Axis.INFERENCE,
+            float(agents.count),
+            1.0,
+            "places",
+            what,
+            "one machine is in",
         )
 
 
@@ -182,16 +189,17 @@ def _intelligence(workload: Workload, _machine: Machine, facts: Facts) -> Iterat
     if agents.control_period is not None:
         centre = agents.round_trip + agents.perceive_time + agents.decide_time
         what = (
-            f"{show_seconds(agents.round_trip)} there and back + {show_seconds(agents.perceive_time)} to perceive + "
+            f"{show_seconds(agents.round_trip)} there and back + "
+            f"{show_seconds(agents.perceive_time)} to perceive + "
             f"{show_seconds(agents.decide_time)} to decide at a centre"
         )
         period = agents.control_period
         yield _ceiling("latency", axis, centre, period, "s", what, "a decision is due every")
+    if (hold := agents.tolerable_hold or agents.control_period) is not None:
         outage = agents.longest_outage
         if outage is None and agents.link_may_fail:
             outage = facts.value("assumed_outage_s")
         if outage is not None:
-            hold = agents.tolerable_hold or period
             what = "the link's longest outage"
             yield _ceiling("autonomy", axis, outage, hold, "s", what, "agents may safely hold for")
     if agents.decide_apart:

@@ -47,7 +47,9 @@ class Part:
     """What spreading an axis costs, in a phrase with its number, for the order of the axes."""
 
 
-def within(name: str, value: float, unit: str, spread: float, because: str, source: str) -> Quantity:
+def within(
+    name: str, value: float, unit: str, spread: float, because: str, source: str
+) -> Quantity:
     """A quantity whose 80% interval is the value divided and multiplied by `spread` (>= 1)."""
     low, high = value / spread, value * spread
     return Quantity(

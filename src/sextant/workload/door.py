@@ -25,9 +25,11 @@ def read_workload(path: Path) -> Workload:
         InputError: the file is missing, not TOML, or says something that a workload may not.
     """
     try:
-        if path.stat().st_size > LARGEST_SPEC_BYTES:
+        with path.open("rb") as stream:  # a pipe does not tell its size, so read no more than this
+            content = stream.read(LARGEST_SPEC_BYTES + 1)
+        if len(content) > LARGEST_SPEC_BYTES:
             raise InputError("the file is over 1 MB; a workload is a page of TOML", where=str(path))
-        text = path.read_text(encoding="utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError("the file is not UTF-8 text", where=str(path)) from None
     except OSError as error:
@@ -83,14 +85,17 @@ def _hint(first: Any) -> str | None:
     if first["type"] == "missing":
         return f"add `{first['loc'][-1]} = ...`"
     if first["type"] in ("greater_than_equal", "greater_than", "less_than_equal", "less_than"):
-        return "check the unit: sizes and times are written as in \"30 TB\" or \"50 ms\""
+        return 'check the unit: sizes and times are written as in "30 TB" or "50 ms"'
     return None
+
+
+_TABLE_NAMES = {"fleet": "FleetSpec", "stages": "StreamStage"}
 
 
 def _fields_at(steps: list[str]) -> list[str]:
     model: type[BaseModel] = Workload
     for step in steps:
-        table = {"model": "Model", "fleet": "FleetSpec"}.get(step, step.capitalize())
+        table = _TABLE_NAMES.get(step, step.capitalize())
         if isinstance(found := getattr(schema, table, None), type) and issubclass(found, BaseModel):
             model = found
     return list(model.model_fields)
@@ -126,7 +131,9 @@ def _check_model(model: schema.Model, spot: str) -> None:
     if model.experts and (model.active_experts or 1) > model.experts:
         raise InputError("more active experts than experts", where=f"{spot}.active_experts")
     if model.active_parameters and model.active_parameters > (model.parameters or 1e27):
-        raise InputError("more active parameters than parameters", where=f"{spot}.active_parameters")
+        raise InputError(
+            "more active parameters than parameters", where=f"{spot}.active_parameters"
+        )
     if model.dense_layers > (model.layers or 10**9):
         raise InputError("more dense layers than layers", where=f"{spot}.dense_layers")
     if model.heads and model.kv_heads and model.heads % model.kv_heads:

@@ -36,9 +36,7 @@ DTYPE_BYTES = {
     "fp4": 0.5,
     "int4": 0.5,
 }
-Dtype = Literal[
-    "fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "uint8", "fp4", "int4"
-]
+Dtype = Literal["fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "uint8", "fp4", "int4"]
 Optimizer = Literal["sgd", "momentum", "adagrad", "rowwise_adagrad", "adam", "adamw", "muon"]
 OPTIMIZER_STATES = {
     "sgd": 0.0,
@@ -184,7 +182,7 @@ class Streams(Table):
     count: Count
     bytes_per_s: BytesPerSecond = 500e3
     seconds_per_second: Number = 0.01
-    """Accelerator seconds that one second of one stream takes, over all stages."""
+    """Accelerator seconds to decode and embed one second of one stream; `stages` come on top."""
     stages: list[StreamStage] = Field(default=[], max_length=20)
 
 

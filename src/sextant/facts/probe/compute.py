@@ -94,7 +94,9 @@ class _Layer:
         mixed = f.linear(mixed, self._weights[1], self._biases[1])
         x = f.layer_norm(x + mixed, (h,), self._scale)
         inner = f.gelu(f.linear(x, self._weights[2], self._biases[2]))
-        return f.layer_norm(x + f.linear(inner, self._weights[3], self._biases[3]), (h,), self._scale)
+        return f.layer_norm(
+            x + f.linear(inner, self._weights[3], self._biases[3]), (h,), self._scale
+        )
 
 
 def index_scan() -> dict[str, float]:

@@ -92,5 +92,7 @@ def keep(machine: Machine) -> Path:
 
 def _toml(value: object) -> str:
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {float(number)!r}" for name, number in value.items()) + " }"
+        return (
+            "{ " + ", ".join(f"{name} = {float(number)!r}" for name, number in value.items()) + " }"
+        )
     return json.dumps(value) if isinstance(value, str) else repr(value)

@@ -1,0 +1,253 @@
+"""What the laws are asked about: one job, or a hundred thousand, as columns of numbers.
+
+Every law here takes a `Job` and works on whole columns, so that a search over layouts, a backtest
+over rows and a single question all run the same code. A column is a float64 array; those of one
+job broadcast against each other (a search holds the shape as scalars and the layouts as arrays).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sextant.laws.accelerator import Accelerator
+from sextant.laws.layout import RECOMPUTE, Layout
+from sextant.laws.shape import TransformerShape
+
+Column: TypeAlias = npt.NDArray[np.float64]
+
+LOW_PRECISIONS = ("fp8", "fp4")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """Shape, layout and machine as columns; yes and no are 1 and 0."""
+
+    # shape
+    layers: Column
+    hidden: Column
+    heads: Column
+    kv_heads: Column
+    head_width: Column
+    ffn: Column
+    vocab: Column
+    sequence: Column
+    mlp_matrices: Column
+    tied: Column
+    experts: Column
+    active_experts: Column
+    shared_experts: Column
+    expert_ffn: Column
+    dense_layers: Column
+    latent: Column
+    query_rank: Column
+    kv_rank: Column
+    rope_width: Column
+    value_width: Column
+    window: Column
+    window_layers: Column
+    mtp_layers: Column
+    positions: Column
+    biases: Column
+    # layout
+    tp: Column
+    pp: Column
+    dp: Column
+    cp: Column
+    ep: Column
+    interleave: Column
+    micro_batch: Column
+    global_batch: Column
+    zero: Column
+    selective: Column
+    full: Column
+    sequence_parallel: Column
+    embeddings_as_layers: Column
+    largest_stage: Column
+    gradient_bytes: Column
+    offload: Column
+    tp_overlap: Column
+    compiled: Column
+    fused_loss: Column
+    # precision and machine
+    low_precision: Column
+    element_bytes: Column
+    matmul_flops_per_s: Column
+    wide_flops_per_s: Column
+    peak_flops_per_s: Column
+    scalar_flops_per_s: Column
+    bandwidth: Column
+    memory: Column
+    fast_link: Column
+    fast_domain: Column
+    network: Column
+    processors: Column
+    tile_rows: Column
+    tile_columns: Column
+    attention_forward: Column
+    attention_backward: Column
+    unfused: Column
+    early: Column
+    native: Column
+    throttled: Column
+
+    @property
+    def gpus(self) -> Column:
+        """GPUs of the job."""
+        return self.tp * self.pp * self.dp * self.cp
+
+    @property
+    def micro_batches(self) -> Column:
+        """Micro-batches of a pipeline in a step."""
+        return np.maximum(1.0, np.floor(self.global_batch / (self.dp * self.micro_batch)))
+
+    @property
+    def tokens(self) -> Column:
+        """Tokens of a micro-batch on one GPU of the context-parallel group."""
+        return self.micro_batch * self.sequence / self.cp
+
+    @property
+    def moe_layers(self) -> Column:
+        """Layers with experts."""
+        return np.where(self.experts > 0, self.layers - self.dense_layers, 0.0)
+
+    @classmethod
+    def stack(cls, jobs: Sequence[Job]) -> Job:
+        """Single jobs, one below the other."""
+        columns = {f.name: np.array([getattr(j, f.name) for j in jobs]) for f in fields(cls)}
+        return cls(**columns)
+
+
+def job(
+    shape: TransformerShape, layout: Layout, accelerator: Accelerator, precision: str = "bf16"
+) -> Job:
+    """The columns of a single job, each a number."""
+    columns = {
+        **shape_columns(shape),
+        **layout_columns(layout),
+        **machine_columns(accelerator, precision),
+        **era_columns(shape, layout, accelerator, precision),
+    }
+    return Job(**{name: np.float64(value) for name, value in columns.items()})  # type: ignore[arg-type]
+
+
+def shape_columns(shape: TransformerShape) -> dict[str, float]:
+    """The part of a job that the model decides."""
+    latent = shape.attention == "mla"
+    return {
+        "layers": shape.layers,
+        "hidden": shape.hidden,
+        "heads": shape.heads,
+        "kv_heads": shape.kv_heads,
+        "head_width": shape.head_width,
+        "ffn": shape.ffn,
+        "vocab": shape.vocab,
+        "sequence": shape.sequence,
+        "mlp_matrices": shape.mlp_matrices,
+        "tied": float(shape.tied_embeddings),
+        "experts": shape.experts,
+        "active_experts": shape.active_experts,
+        "shared_experts": shape.shared_experts,
+        "expert_ffn": shape.expert_ffn,
+        "dense_layers": shape.dense_layers if shape.experts else shape.layers,
+        "latent": float(latent),
+        "query_rank": shape.query_rank,
+        "kv_rank": shape.kv_rank,
+        "rope_width": shape.rope_head_dim if latent else 0,
+        "value_width": shape.value_head_dim or shape.head_width,
+        "window": shape.sliding_window,
+        "window_layers": shape.sliding_window_layers if shape.sliding_window else 0,
+        "mtp_layers": shape.mtp_layers,
+        "positions": float(shape.learned_positions),
+        "biases": float(shape.biases),
+    }
+
+
+def layout_columns(layout: Layout) -> dict[str, float]:
+    """The part of a job that the layout decides."""
+    return {
+        "tp": layout.tp,
+        "pp": layout.pp,
+        "dp": layout.dp,
+        "cp": layout.cp,
+        "ep": layout.ep,
+        "interleave": layout.interleave,
+        "micro_batch": layout.micro_batch,
+        "global_batch": layout.global_batch,
+        "zero": layout.zero,
+        "selective": float(layout.recompute == RECOMPUTE[1]),
+        "full": float(layout.recompute == RECOMPUTE[2]),
+        "sequence_parallel": float(layout.sequence_parallel and layout.tp > 1),
+        "embeddings_as_layers": float(layout.embeddings_as_layers),
+        "largest_stage": layout.largest_stage_layers or 0,
+        "gradient_bytes": layout.gradient_bytes or 0,
+        "offload": float(layout.optimizer_offload),
+        "tp_overlap": float(layout.tensor_parallel_overlap),
+        "compiled": float(layout.compiled),
+        "fused_loss": float(layout.fused_cross_entropy),
+    }
+
+
+def machine_columns(accelerator: Accelerator, precision: str) -> dict[str, float]:
+    """The part of a job that the machine decides."""
+    kernels = accelerator.kernels
+    low = precision in LOW_PRECISIONS
+    wide = "bf16" if low else precision
+    return {
+        "low_precision": float(low),
+        "element_bytes": 4.0 if precision == "fp32" else 2.0,
+        "matmul_flops_per_s": accelerator.peak(precision) * accelerator.ceiling(precision),
+        "wide_flops_per_s": accelerator.peak(wide) * accelerator.ceiling(wide),
+        "peak_flops_per_s": accelerator.peak(wide),
+        "scalar_flops_per_s": accelerator.peak("fp32"),
+        "bandwidth": accelerator.bandwidth_bytes_per_s,
+        "memory": accelerator.memory_bytes,
+        "fast_link": max(accelerator.fast_link_bytes_per_s, 1.0),
+        "fast_domain": max(1, accelerator.fast_domain),
+        "network": max(accelerator.network_bytes_per_s, 1.0),
+        "processors": kernels.processors,
+        "tile_rows": kernels.tile_rows,
+        "tile_columns": kernels.tile_columns,
+        "throttled": float(kernels.fused_era),
+    }
+
+
+def era_columns(
+    shape: TransformerShape, layout: Layout, accelerator: Accelerator, precision: str
+) -> dict[str, float]:
+    """Which attention kernel the software has, told by the age of what it trains.
+
+    Nothing in a job names its software, but its parts date it. Before FlashAttention (May 2022)
+    stood A100s, GELU models of at most 2,048 tokens and 3D layouts or fp16; the first fused
+    kernels came with learned positions and GELU under FSDP. SwiGLU models and 3D layouts on newer
+    chips run the vendor's kernels, sharded gradients or weights PyTorch's own.
+    Source: Dao et al. 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691; Shah et al. 2024,
+    arXiv 2407.08608.
+    """
+    kernels = accelerator.kernels
+    old_model = shape.mlp == "gelu" and shape.sequence <= 2048
+    unfused = not kernels.fused_era and old_model and (layout.zero < 2 or precision == "fp16")
+    early = not unfused and shape.learned_positions and shape.mlp == "gelu"
+    native = layout.zero >= 2 and not unfused and not early
+    forward = kernels.native_attention_forward if native else kernels.vendor_attention_forward
+    backward = kernels.native_attention_backward if native else kernels.vendor_attention_backward
+    return {
+        "attention_forward": kernels.early_attention if early else forward,
+        "attention_backward": kernels.early_attention if early else backward,
+        "unfused": float(unfused),
+        "early": float(early),
+        "native": float(native),
+    }
+
+
+def take(columns: Job, index: Any) -> Job:
+    """The rows of a job's columns that an index picks; scalars stay."""
+    picked = {}
+    for f in fields(columns):
+        value = np.asarray(getattr(columns, f.name))
+        picked[f.name] = value if value.ndim == 0 else value[index]
+    return Job(**picked)

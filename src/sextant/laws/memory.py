@@ -1,0 +1,188 @@
+"""Memory of the fullest GPU: weights, gradients, optimizer, activations and the runtime's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sextant.laws.accelerator import Accelerator
+from sextant.laws.activations import stage_activations, working_bytes
+from sextant.laws.constants import Constants
+from sextant.laws.job import Column, Job, job
+from sextant.laws.layout import Layout
+from sextant.laws.pipeline import fullest_stage_layers
+from sextant.laws.shape import TransformerShape
+from sextant.laws.spread import Spread
+from sextant.laws.weights import StageWeights, expert_copies, stage_weights
+
+NATIVE_RUNTIME = 0.3
+"""Share of the runtime's memory that PyTorch's own figures include (workspaces, not the context).
+
+Source: torch.cuda.memory_reserved counts the caching allocator alone.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """Bytes on the fullest GPU, as columns."""
+
+    parameters: Column
+    gradients: Column
+    optimizer: Column
+    activations: Column
+    working: Column
+    runtime: Column
+
+    @property
+    def states(self) -> Column:
+        """Weights, gradients and optimizer."""
+        return self.parameters + self.gradients + self.optimizer
+
+    @property
+    def total(self) -> Column:
+        """All of it."""
+        return self.states + self.activations + self.working + self.runtime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryBreakdown:
+    """Where a GPU's memory goes; the parts (all in bytes) sum to `total_bytes`.
+
+    `working_bytes` live only for a while: logits, the layer being recomputed, gathered weights.
+    `runtime_bytes` are the process' own, communication buffers and fragmentation. `low_bytes` and
+    `high_bytes` bound an 80% interval.
+    """
+
+    parameters_bytes: float
+    gradients_bytes: float
+    optimizer_bytes: float
+    activations_bytes: float
+    working_bytes: float
+    runtime_bytes: float
+    total_bytes: float
+    low_bytes: float
+    high_bytes: float
+
+
+def gradient_bytes(job: Job) -> Column:
+    """Bytes that gradients take a parameter: as stated, else 4.
+
+    The bf16 optimizer of early 3D stacks kept autograd's 16-bit gradients beside the fp32 sums.
+    Source: Megatron-LM README, distributed optimizer (bf16 parameters, fp32 gradients);
+    DeepSpeed's BF16_Optimizer.
+    """
+    stated = np.where(job.gradient_bytes > 0, job.gradient_bytes, 4.0)
+    both = (job.unfused > 0) & (job.gradient_bytes > 2.0) & (job.zero >= 1.0)
+    return stated + np.where(both, 2.0, 0.0)
+
+
+def optimizer_bytes(job: Job) -> Column:
+    """Bytes of master weights and Adam's moments a parameter: 12, and 4 for fp32 gradients.
+
+    Where gradients are kept in 16 bits the optimizer makes an fp32 copy of its share.
+    Source: Rajbhandari et al. 2021, arXiv 2104.07857, section 3 (20 bytes a parameter).
+    """
+    narrow = (job.gradient_bytes > 0) & (job.gradient_bytes < 4.0)
+    return np.where(job.offload > 0, 0.0, 12.0 + np.where(narrow, 4.0, 0.0))
+
+
+def weight_bytes(job: Job) -> Column:
+    """Bytes of the weights that products use: 2, or none of their own under full sharding.
+
+    Full sharding casts the fp32 master weights as it gathers them.
+    Source: Zhao et al. 2023, arXiv 2304.11277, section 4.4.
+    """
+    return np.where((job.zero >= 3.0) & (job.offload == 0.0), 0.0, 2.0)
+
+
+def states(job: Job, stage: StageWeights) -> tuple[Column, Column, Column]:
+    """Weights, gradients and optimizer on one GPU of a stage.
+
+    ZeRO 1 splits the optimizer, 2 the gradients, 3 the weights over `dp cp` ranks; of routed
+    experts over the ranks that hold the same ones.
+    Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.
+    """
+    ranks, copies = job.dp * job.cp, expert_copies(job)
+
+    def split(each: Column, level: float) -> Column:
+        splits = job.zero >= level
+        common = stage.common / np.where(splits, ranks, 1.0)
+        experts = stage.experts / np.where(splits, copies, 1.0)
+        total: Column = each * (common + experts)
+        return total
+
+    return (
+        split(weight_bytes(job), 3.0),
+        split(gradient_bytes(job), 2.0),
+        split(optimizer_bytes(job), 1.0),
+    )
+
+
+def runtime(job: Job, constants: Constants, activations: Column) -> Column:
+    """The process' own memory: context, a communicator for each mesh axis, fragmentation.
+
+    Source: nvidia-smi beside the allocator's figures; facts `runtime_bytes`, `group_bytes`.
+    """
+    degrees = (job.tp, job.pp, job.dp, job.cp, job.ep)
+    groups = sum((np.where(n > 1.0, 1.0, 0.0) for n in degrees), np.float64(1.0))
+    groups = groups + np.where((job.pp > 1.0) & (job.tied > 0), 1.0, 0.0)
+    own = constants.runtime_bytes + constants.group_bytes * groups
+    own = np.where(job.native > 0, NATIVE_RUNTIME * own, own)
+    return own + constants.fragmentation * activations
+
+
+def held(columns: Job, constants: Constants) -> Held:
+    """Memory of the fullest stage: the first, one in the middle, or the last.
+
+    The first stage holds the most micro-batches and the input embedding; where embeddings count
+    as layers a middle one has a layer more; the last has the logits.
+    Source: Korthikanti et al. 2022, arXiv 2205.05198, sections 4.2 and 4.3.
+    """
+    full = fullest_stage_layers(columns)
+    one = np.where(columns.pp > 1, 1.0, 2.0 - columns.tied)
+    edge = np.where(columns.embeddings_as_layers > 0, full - 1.0, full)
+    stage = stage_weights(columns, edge, one)
+    first, last = stage_activations(columns, edge)
+    work_first, work_last = working_bytes(columns)
+    alone = np.where(columns.pp > 1, work_first, work_last)
+    fuller = first + alone >= last + work_last
+    activations = np.where(fuller, first, last)
+    working = np.where(fuller, alone, work_last)
+    weights, gradients, optimizer = states(columns, stage)
+    return Held(
+        parameters=weights,
+        gradients=gradients,
+        optimizer=optimizer,
+        activations=activations,
+        working=working,
+        runtime=runtime(columns, constants, activations + working),
+    )
+
+
+def memory_per_gpu(
+    shape: TransformerShape,
+    layout: Layout,
+    accelerator: Accelerator,
+    precision: str = "bf16",
+    *,
+    constants: Constants,
+    spread: Spread | None = None,
+) -> MemoryBreakdown:
+    """Memory of the fullest GPU and where it goes.
+
+    Source: `held`; the interval is `spread`'s.
+    """
+    parts = held(job(shape, layout, accelerator, precision), constants)
+    total, width = float(parts.total), 1.0 + (spread or Spread()).memory
+    return MemoryBreakdown(
+        parameters_bytes=float(parts.parameters),
+        gradients_bytes=float(parts.gradients),
+        optimizer_bytes=float(parts.optimizer),
+        activations_bytes=float(parts.activations),
+        working_bytes=float(parts.working),
+        runtime_bytes=float(parts.runtime),
+        total_bytes=total,
+        low_bytes=total / width,
+        high_bytes=total * width,
+    )

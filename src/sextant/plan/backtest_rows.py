@@ -1,0 +1,162 @@
+"""Rows of published runs, read into what the laws of training take.
+
+A prediction reads `machine`, `gpus`, `gpus_per_node`, `node_link_bytes_per_s`, `model`, `layout`
+and `precision` of a row, and nothing else: not what was measured, nor notes, names or sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sextant.errors import SextantError
+from sextant.facts import Facts, Machine
+from sextant.facts.training import TrainingFacts
+from sextant.laws.accelerator import Accelerator
+from sextant.laws.layout import RECOMPUTE, Layout
+from sextant.laws.layouts import INTERLEAVES
+from sextant.laws.machine import accelerator_of
+from sextant.laws.shape import TransformerShape
+
+DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
+UNSTATED_MICRO_BATCHES = (1, 2, 4, 8)
+
+
+class Unpredictable(SextantError):
+    """A row that the laws cannot take; says why."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What one row asks: a shape on a machine, in one layout or in several that it leaves open."""
+
+    id: str
+    shape: TransformerShape
+    layouts: tuple[Layout, ...]
+    accelerator: Accelerator
+    precision: str
+
+
+def question(row: Mapping[str, Any], facts: Facts, training: TrainingFacts) -> Question:
+    """The question that a row asks.
+
+    Raises:
+        Unpredictable: a key is missing, of the wrong kind, or contradicts another.
+    """
+    name = str(row.get("id", "?"))
+    try:
+        machine = facts.machine(str(row["machine"]))
+        precision = str(row.get("precision", "bf16"))
+        if precision not in PRECISIONS:
+            raise Unpredictable(f"no law for precision {precision!r}")
+        shape = shape_of(row["model"])
+        accelerator = accelerator_of(
+            machine,
+            training,
+            fast_domain=_whole(row, "gpus_per_node") or None,
+            node_link_bytes_per_s=_number(row.get("node_link_bytes_per_s")),
+        )
+        layouts = layouts_of(row["layout"], _whole(row, "gpus"), shape, machine)
+    except Unpredictable:
+        raise
+    except KeyError as missing:
+        raise Unpredictable(f"the row has no {missing.args[0]}") from None
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as wrong:
+        raise Unpredictable(f"not a row that can be read: {wrong}") from None
+    except SextantError as unknown:
+        raise Unpredictable(unknown.what) from None
+    return Question(
+        id=name, shape=shape, layouts=layouts, accelerator=accelerator, precision=precision
+    )
+
+
+def shape_of(model: Mapping[str, Any]) -> TransformerShape:
+    """The shape that a row's `model` states; keys and values default to as many as queries."""
+    known = {f.name for f in fields(TransformerShape)}
+    values = {k: v for k, v in model.items() if k in known and v is not None}
+    values.setdefault("kv_heads", values["heads"])
+    values.setdefault("ffn", values.get("expert_ffn", 0))
+    if values.get("experts"):
+        values.setdefault("expert_ffn", values["ffn"])
+        values.setdefault("active_experts", 1)
+    shape = TransformerShape(**values)
+    sizes = (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.vocab, shape.sequence)
+    if min(sizes) <= 0:
+        raise Unpredictable("a size of the model is not positive")
+    return shape
+
+
+def layouts_of(
+    layout: Mapping[str, Any], gpus: int, shape: TransformerShape, machine: Machine
+) -> tuple[Layout, ...]:
+    """The layouts that a row leaves open: one, if it states micro-batch and interleave."""
+    degrees = {name: _whole(layout, name) or 1 for name in ("tp", "pp", "cp", "ep")}
+    apart = degrees["tp"] * degrees["pp"] * degrees["cp"]
+    gpus = gpus or apart * (_whole(layout, "dp") or 1)
+    dp = _whole(layout, "dp") or max(1, gpus // apart)
+    if apart * dp != gpus:
+        raise Unpredictable(f"tp pp dp cp = {apart * dp}, but the job has {gpus} GPUs")
+    if not layout.get("ep") and shape.experts:
+        degrees["ep"] = _largest_ep(shape.experts, degrees["tp"] * dp * degrees["cp"], machine)
+    batch = _whole(layout, "global_batch")
+    micro = _whole(layout, "micro_batch")
+    if batch <= 0:
+        batch = dp * (micro or 1)
+    recompute = str(layout.get("recompute", "none"))
+    if recompute not in RECOMPUTE:
+        raise Unpredictable(f"no law for recompute {recompute!r}")
+    gradient = layout.get("gradient_dtype")
+    modern = shape.mlp != "gelu" or "fp8" in machine.peak_flops_per_s
+    rest = Layout(
+        **degrees,
+        dp=dp,
+        global_batch=batch,
+        zero=_whole(layout, "zero") if "zero" in layout else 1,
+        recompute=recompute,
+        sequence_parallel=bool(layout.get("sequence_parallel", modern)),
+        embeddings_as_layers=bool(layout.get("embeddings_as_layers", False)),
+        largest_stage_layers=_whole(layout, "largest_stage_layers") or None,
+        gradient_bytes=DTYPE_BYTES.get(str(gradient)) if gradient else None,
+        optimizer_offload=bool(layout.get("optimizer_offload", False)),
+        tensor_parallel_overlap=bool(layout.get("tensor_parallel_overlap", False)),
+        compiled=bool(layout.get("compiled", False)),
+        fused_cross_entropy=bool(layout.get("fused_cross_entropy", False)),
+    )
+    return _open(rest, shape, micro, _whole(layout, "interleave"))
+
+
+def _open(rest: Layout, shape: TransformerShape, micro: int, interleave: int) -> tuple[Layout, ...]:
+    each = rest.global_batch // rest.dp
+    micros = [micro] if micro else [b for b in UNSTATED_MICRO_BATCHES if each % b == 0] or [1]
+    chunks = [interleave] if interleave else [1]
+    if not interleave and rest.pp > 1:
+        held = -(-shape.layers // rest.pp)
+        chunks = [v for v in INTERLEAVES if held % v == 0]
+    stated = {f.name: getattr(rest, f.name) for f in fields(Layout)}
+    return tuple(
+        Layout(**{**stated, "micro_batch": b, "interleave": v})
+        for b in micros
+        for v in chunks
+        if v == 1 or interleave or (each // b) % rest.pp == 0
+    )
+
+
+def _largest_ep(experts: int, ranks: int, machine: Machine) -> int:
+    limit = max(8, machine.fast_domain)
+    return max(e for e in range(1, limit + 1) if experts % e == 0 and ranks % e == 0)
+
+
+def _whole(row: Mapping[str, Any], key: str) -> int:
+    value = row.get(key)
+    if value is None or isinstance(value, bool):
+        return 0
+    number = int(value)
+    if number != value:
+        raise Unpredictable(f"{key} is not a whole number: {value!r}")
+    return number
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and value > 0 else None

@@ -1,0 +1,1 @@
+"""What was predicted beside what was seen: records, figures, the one-page answer and the report."""

@@ -1,0 +1,256 @@
+"""Building an index: corpus -> chunks -> vectors -> shards, resumable and published in one switch.
+
+Memory stays bounded whatever the corpus: chunks are spilled to a file, embedded a block at a time,
+and written to their shards at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from sextant.errors import InputError
+from sextant.search import engine
+from sextant.search.manifest import MANIFEST, Manifest
+from sextant.search.writer import BUILDING, IndexWriter
+from sextant.systems.rag.blocks import BLOCK_CHUNKS, BlockStore
+from sextant.systems.rag.chunk import Chunk, ChunkRule, chunks
+from sextant.systems.rag.document import Corpus, Troubles
+from sextant.systems.rag.embed import Embedder
+from sextant.systems.rag.passage import to_row
+from sextant.systems.rag.progress import Progress, Silent
+
+_KEY_VERSION = "rag-build/1"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        manifest: the index that is current now.
+        up_to_date: nothing had to be done.
+        embedded: chunks that were embedded in this run.
+        reused: chunks whose vectors an earlier, killed run had left.
+        seconds: wall time of the whole build.
+        embed_s: wall time of embedding alone.
+        troubles: what was skipped or mended in the corpus, one line a kind.
+    """
+
+    manifest: Manifest
+    up_to_date: bool
+    embedded: int
+    reused: int
+    seconds: float
+    embed_s: float
+    troubles: tuple[str, ...]
+
+
+def build_index(
+    corpus: Corpus,
+    index_dir: Path,
+    embedder: Embedder,
+    *,
+    num_shards: int = 1,
+    faiss_key: str = "Flat",
+    overlap_tokens: int = 32,
+    first_window: bool = False,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Build the index of a corpus in `index_dir`, or go on with a build that was killed there.
+
+    The old index stays current until the new one is durable. Building the same again does nothing.
+
+    Args:
+        corpus: what `open_corpus` opened.
+        index_dir: where the index lives; made if absent.
+        embedder: what `open_embedder` opened.
+        num_shards: documents are spread over so many, by a hash of their ids.
+        faiss_key: a Faiss factory string, for every shard.
+        overlap_tokens: the most that neighbouring chunks share, in whole sentences.
+        first_window: index the first window of each document only, as sentence-transformers sees it.
+        progress: hears how far it is.
+
+    Raises:
+        InputError: the corpus or the options are wrong, another build is at work here, or the disk
+            refuses.
+        EngineError: an engine is missing.
+    """
+    progress = progress or Silent()
+    start_s = time.perf_counter()
+    if num_shards < 1:
+        raise InputError(f"an index needs at least 1 shard, not {num_shards}", where="--shards")
+    engine.check_key(faiss_key, embedder.dims)
+    folder = embedder.folder
+    window = folder.max_tokens - folder.num_special_tokens
+    rule = ChunkRule(
+        max_tokens=window,
+        overlap_tokens=min(overlap_tokens, window // 4),
+        first_only=first_window,
+    )
+    try:
+        with _building(index_dir) as workshop:
+            spill = _Spill(workshop / "chunks.msgpack")
+            troubles = Troubles()
+            progress.stage("reading and cutting", None)
+            spill.write(corpus, embedder, rule, troubles, progress)
+            about = _about(corpus, embedder, rule)
+            options = {"shards": num_shards, "faiss": faiss_key, "version": _KEY_VERSION, **about}
+            key = _key(options, spill.sha256)
+            current = _current(index_dir)
+            if current is not None and current.key == key and _whole(index_dir, current):
+                return BuildReport(
+                    manifest=current,
+                    up_to_date=True,
+                    embedded=0,
+                    reused=0,
+                    seconds=time.perf_counter() - start_s,
+                    embed_s=0.0,
+                    troubles=tuple(troubles.lines()),
+                )
+            store = BlockStore(workshop / "vectors", embedder)
+            with IndexWriter(
+                index_dir,
+                key=key,
+                dims=embedder.dims,
+                num_shards=num_shards,
+                space=folder.fingerprint,
+                faiss_key=faiss_key,
+            ) as writer:
+                embed_s = _fill(writer, store, spill, progress)
+                progress.stage("writing shards", num_shards)
+                manifest = writer.publish(about, lambda _name: progress.advance())
+    except OSError as error:
+        raise InputError(
+            f"cannot write the index: {error.strerror or error}",
+            where=str(error.filename or index_dir),
+        ) from error
+    shutil.rmtree(index_dir / BUILDING, ignore_errors=True)
+    return BuildReport(
+        manifest=manifest,
+        up_to_date=False,
+        embedded=store.num_embedded,
+        reused=store.num_reused,
+        seconds=time.perf_counter() - start_s,
+        embed_s=embed_s,
+        troubles=tuple(troubles.lines()),
+    )
+
+
+class _Spill:
+    """The corpus's chunks in a file, in order, with a digest of them all."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.num_chunks = 0
+        self.sha256 = ""
+
+    def write(
+        self,
+        corpus: Corpus,
+        embedder: Embedder,
+        rule: ChunkRule,
+        troubles: Troubles,
+        progress: Progress,
+    ) -> None:
+        digest = hashlib.sha256()
+        with self._path.open("wb") as stream:
+            for document in corpus.documents(troubles):
+                for chunk in chunks(document, embedder.folder, rule):
+                    packed = msgpack.packb(
+                        (chunk.document, chunk.title, chunk.start, chunk.end, chunk.text)
+                    )
+                    digest.update(packed)
+                    stream.write(packed)
+                    self.num_chunks += 1
+                progress.advance()
+        self.sha256 = digest.hexdigest()
+
+    def blocks(self) -> Iterator[list[Chunk]]:
+        with self._path.open("rb") as stream:
+            values = (Chunk(*value) for value in msgpack.Unpacker(stream))
+            while block := list(islice(values, BLOCK_CHUNKS)):
+                yield block
+
+
+def _fill(writer: IndexWriter, store: BlockStore, spill: _Spill, progress: Progress) -> float:
+    """Embed every chunk and hand it to its shard; returns the seconds that embedding took."""
+    progress.stage("embedding", spill.num_chunks)
+    embed_s = 0.0
+    for block in spill.blocks():
+        start_s = time.perf_counter()
+        vectors_ND = store.vectors([chunk.embedded for chunk in block], progress.advance)
+        embed_s += time.perf_counter() - start_s
+        writer.add([to_row(chunk) for chunk in block], vectors_ND)
+    return embed_s
+
+
+def _about(corpus: Corpus, embedder: Embedder, rule: ChunkRule) -> dict[str, Any]:
+    """What the index remembers of how it was made; a searcher needs the model."""
+    folder = embedder.folder
+    return {
+        "corpus": corpus.name,
+        "limit": corpus.limit,
+        "model": folder.name,
+        "model_path": str(folder.path),
+        "model_fingerprint": folder.fingerprint,
+        "number_format": embedder.number_format,
+        "chunking": asdict(rule),
+    }
+
+
+def _key(options: dict[str, Any], chunks_sha256: str) -> str:
+    # Where the model and the corpus lie does not change the index; what is in them does.
+    told = {name: value for name, value in options.items() if name not in ("corpus", "model_path")}
+    return hashlib.sha256(f"{json.dumps(told, sort_keys=True)}{chunks_sha256}".encode()).hexdigest()
+
+
+def _current(index_dir: Path) -> Manifest | None:
+    if not (index_dir / MANIFEST).exists():
+        return None
+    try:
+        return Manifest.read(index_dir)
+    except InputError:
+        # A damaged manifest is what building again is for.
+        return None
+
+
+def _whole(index_dir: Path, manifest: Manifest) -> bool:
+    """Whether every shard of the current index is as it was published."""
+    from sextant.search.shard import verify
+
+    try:
+        for card in manifest.shards:
+            verify(index_dir / card.folder, card)
+    except InputError:
+        return False
+    return True
+
+
+@contextmanager
+def _building(index_dir: Path) -> Iterator[Path]:
+    """The folder for work in progress, held by this process alone.
+
+    Raises:
+        InputError: another process is building here.
+    """
+    workshop = index_dir / BUILDING
+    index_dir.mkdir(parents=True, exist_ok=True)
+    with (index_dir / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("another build is at work here", where=str(index_dir)) from None
+        workshop.mkdir(exist_ok=True)
+        yield workshop

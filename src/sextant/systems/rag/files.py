@@ -1,0 +1,138 @@
+"""Text files of a folder: .txt, .md, .rst and .html, each one document."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from sextant.errors import InputError, missing_engine
+from sextant.systems.rag.document import Document, Troubles
+
+MAX_FILE_BYTES = 64 << 20
+_PLAIN = frozenset({".txt", ".text", ".md", ".markdown", ".rst"})
+_HTML = frozenset({".html", ".htm", ".xhtml"})
+_LINES = frozenset({".jsonl", ".ndjson"})
+_RST_UNDERLINE = re.compile(r"[=\-~^\"'#*+]{3,}")
+_BLANK_LINES = re.compile(r"[ \t]*\n\s*\n\s*")
+
+
+def text_files(folder: Path, troubles: Troubles) -> Iterator[Path]:
+    """The files of a kind that is read, under `folder` in sorted order, hidden ones left out.
+
+    Links to folders are followed unless they lead back to a folder that is being read.
+    """
+    yield from _walk(folder, (folder.resolve(),), troubles)
+
+
+def _walk(folder: Path, above: tuple[Path, ...], troubles: Troubles) -> Iterator[Path]:
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder))
+    except OSError as error:
+        troubles.note("unreadable folder, skipped", f"{folder} ({error.strerror})")
+        return
+    for name in names:
+        path = folder / name
+        if name.startswith("."):
+            continue
+        if path.is_dir():
+            real = path.resolve()
+            if real in above:
+                troubles.note("link that leads back to its own folder, skipped", str(path))
+            else:
+                yield from _walk(path, (*above, real), troubles)
+        elif path.suffix.lower() in _PLAIN | _HTML | _LINES:
+            yield path
+        else:
+            troubles.note("file of a kind that is not read, skipped", str(path))
+
+
+def read_file(
+    path: Path, name: str, troubles: Troubles, *, strict: bool = False
+) -> Document | None:
+    """The document in one file, or None with a trouble noted; `strict` raises instead.
+
+    Bytes that are not UTF-8 are replaced and noted.
+
+    Raises:
+        InputError: `strict`, and the file cannot be read, is too large, or is not of a kind that is
+            read.
+    """
+    kind = path.suffix.lower()
+    why = None
+    data = b""
+    if kind not in _PLAIN | _HTML:
+        why = "file of a kind that is not read"
+    else:
+        try:
+            if not path.is_file():
+                why = "not a regular file"
+            elif path.stat().st_size > MAX_FILE_BYTES:
+                why = f"file over {MAX_FILE_BYTES >> 20} MiB"
+            else:
+                data = path.read_bytes()
+        except OSError as error:
+            why = f"unreadable file ({error.strerror})"
+    if why is not None:
+        if strict:
+            raise InputError(why, where=str(path), hint=".txt, .md, .rst, .html or .jsonl")
+        troubles.note(f"{why}, skipped", str(path))
+        return None
+    text = decode(data, str(path), troubles)
+    if kind in _HTML:
+        title, text = _html(text)
+    else:
+        title = _first_heading(text)
+    # A name is a title for want of a better one, but no document by itself.
+    return Document(name, title or (path.stem if text.strip() else ""), text)
+
+
+def decode(data: bytes, where: str, troubles: Troubles) -> str:
+    """The text in some bytes; what is not UTF-8 becomes U+FFFD and is noted. One kind of line
+    end.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        troubles.note("not UTF-8, bytes replaced", where)
+        text = data.decode("utf-8-sig", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+
+
+def _first_heading(text: str) -> str:
+    """The heading that a Markdown or reStructuredText file begins with, or nothing."""
+    lines = [line.strip() for line in text[:2000].splitlines() if line.strip()][:3]
+    if lines and lines[0].startswith("#"):
+        return lines[0].lstrip("#").strip()
+    if len(lines) > 1 and _RST_UNDERLINE.fullmatch(lines[1]):
+        return lines[0]
+    if len(lines) > 2 and _RST_UNDERLINE.fullmatch(lines[0]):
+        return lines[1]
+    return ""
+
+
+def _html(source: str) -> tuple[str, str]:
+    """The title and the readable text of a page; scripts and styles are not text."""
+    try:
+        import warnings
+
+        from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, XMLParsedAsHTMLWarning
+    except ImportError:
+        raise missing_engine("beautifulsoup4", "rag") from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MarkupResemblesLocatorWarning)
+        warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
+        try:
+            page = BeautifulSoup(source, "html.parser")
+            for tag in page(["script", "style", "template", "noscript"]):
+                tag.decompose()
+            title = page.title.get_text(" ", strip=True) if page.title else ""
+            if page.head:
+                page.head.decompose()
+            text = page.get_text("\n")
+        except (RecursionError, AssertionError, ValueError):
+            # html.parser gives up on some broken pages, and very deep ones exhaust the stack.
+            title, text = "", re.sub(r"<[^<>]*>", " ", source)
+    lines = (line.strip() for line in _BLANK_LINES.sub("\n\n", text).splitlines())
+    return title, "\n".join(lines).strip()

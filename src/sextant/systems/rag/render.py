@@ -1,0 +1,134 @@
+"""What a person reads of a build, a search, an answer and an evaluation."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from typing import Any
+
+from sextant.systems.rag.build import BuildReport
+from sextant.systems.rag.evaluate import Scores
+from sextant.systems.rag.passage import Passage
+from sextant.systems.rag.service import Result
+from sextant.units import show, show_seconds
+
+_EXCERPT_CHARS = 320
+_STAGES = {"embed_s": "embed", "fan_out_s": "fan out", "merge_s": "merge", "answer_s": "answer"}
+
+
+def build_json(report: BuildReport, out: str) -> dict[str, Any]:
+    """As `sextant rag index --json` prints it."""
+    manifest = report.manifest
+    return {
+        "index": out,
+        "generation": manifest.generation,
+        "documents": manifest.documents,
+        "chunks": manifest.vectors,
+        "shards": len(manifest.shards),
+        "dims": manifest.dims,
+        "model": manifest.about.get("model"),
+        "faiss": manifest.faiss,
+        "index_recall": manifest.index_recall,
+        "bytes": manifest.bytes,
+        "up_to_date": report.up_to_date,
+        "embedded": report.embedded,
+        "reused": report.reused,
+        "seconds": report.seconds,
+        "embed_s": report.embed_s,
+        "warnings": list(report.troubles),
+    }
+
+
+def build_text(report: BuildReport, out: str) -> str:
+    """What was built, and what to do with it."""
+    manifest = report.manifest
+    shards = len(manifest.shards)
+    size = (
+        f"{manifest.documents:,} documents, {manifest.vectors:,} passages in {shards} "
+        f"shard{'s' * (shards > 1)}, {show(manifest.bytes, 'B')}"
+    )
+    if report.up_to_date:
+        return f"{out} is up to date: {size}."
+    rate = f", {report.embedded / report.embed_s:.0f} passages/s" if report.embedded else ""
+    again = f"  {report.reused:,} passages were already embedded.\n" if report.reused else ""
+    return (
+        f"{out}: {size}.\n"
+        f"  {manifest.about.get('model')}, {manifest.dims} dimensions, {manifest.faiss}; "
+        f"built in {show_seconds(report.seconds)}{rate}.\n{again}"
+        f'\n  sextant rag ask "..." --index {out}'
+    )
+
+
+def search_text(result: Result) -> str:
+    """The passages, best first, and how the search went."""
+    if not result.hits:
+        return f"No passage found.\n\n{footer(result)}"
+    parts = []
+    for number, hit in enumerate(result.hits, start=1):
+        parts.append(
+            f"{number:>3}  {_source(hit)}   {hit.score:.3f}\n{_wrapped(_excerpt(hit.text))}"
+        )
+    return "\n\n".join([*parts, footer(result)])
+
+
+def answer_text(result: Result) -> str:
+    """The answer with numbered sources, or that there is none."""
+    if result.answer is None:
+        return f"{result.note[0].upper()}{result.note[1:]}.\n\n{footer(result)}"
+    said = [
+        _wrapped(f"{' '.join(citation.text.split())} [{number}]", indent="")
+        for number, citation in enumerate(result.citations, start=1)
+    ]
+    sources = [
+        f"  [{number}] {_source(citation)}"
+        for number, citation in enumerate(result.citations, start=1)
+    ]
+    note = [f"({result.note})"] if result.note else []
+    return "\n\n".join(["\n".join(said), "\n".join(sources), *note, footer(result)])
+
+
+def scores_text(scores: Scores) -> str:
+    """The three means."""
+    return (
+        f"nDCG@10     {scores.ndcg_at_10:.4f}\n"
+        f"recall@100  {scores.recall_at_100:.4f}\n"
+        f"MRR@10      {scores.mrr_at_10:.4f}\n"
+        f"queries     {scores.queries}"
+    )
+
+
+def footer(result: Result) -> str:
+    """Coverage, and the time by stage."""
+    times = ", ".join(
+        f"{name} {show_seconds(result.timing[stage])}"
+        for stage, name in _STAGES.items()
+        if stage in result.timing
+    )
+    covered = "all shards answered" if not result.missing else f"coverage {result.coverage:.1%}"
+    recall = (
+        "" if result.expected_recall >= 1 else f", expected recall {result.expected_recall:.2f}"
+    )
+    return f"{covered}{recall}; {show_seconds(result.timing['total_s'])} ({times})"
+
+
+def warn(result: Result) -> None:
+    """One line on stderr for each shard that is missing."""
+    for missing in result.missing:
+        print(f"warning: {missing.member} is missing: {missing.why}", file=sys.stderr)
+
+
+def _source(passage: Passage) -> str:
+    title = f"{passage.title}  " if passage.title and passage.title != passage.doc else ""
+    return f"{title}({passage.doc}, characters {passage.start}-{passage.end})"
+
+
+def _excerpt(text: str) -> str:
+    return textwrap.shorten(" ".join(text.split()), _EXCERPT_CHARS, placeholder=" ...")
+
+
+def _wrapped(text: str, indent: str = "     ") -> str:
+    width = min(100, max(40, shutil.get_terminal_size((96, 24)).columns))
+    return textwrap.fill(
+        text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )

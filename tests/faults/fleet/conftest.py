@@ -1,0 +1,44 @@
+"""One local fleet for the module's tests, with short bounds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from sextant.fleet import Fleet, HealthPolicy
+
+MEMBERS = Path(__file__).parents[2] / "integration" / "fleet"
+
+# Members are imported by name in their own processes, which take over this path.
+sys.path.insert(0, str(MEMBERS))
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Iterator[Fleet]:
+    # Looked for, not imported: Ray reads its environment on import.
+    for engine in ("ray", "zenoh", "msgpack", "psutil"):
+        if find_spec(engine) is None:
+            pytest.skip(f"{engine} is not installed")
+    policy = HealthPolicy(kill_after_s=3.0, max_failures=2)
+    with Fleet.start(cpus=2, policy=policy) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool], float], bool]:
+    """Polls until something is so, for a bounded time."""
+
+    def poll(so: Callable[[], bool], timeout_s: float) -> bool:
+        until_s = time.monotonic() + timeout_s
+        while not so():
+            if time.monotonic() > until_s:
+                return False
+            time.sleep(0.02)
+        return True
+
+    return poll
