@@ -8,7 +8,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: demo test check fix bench soak clean
 
 demo: $(STAMP)-demo
-	@$(BIN)/python -m sextant.demo --out demo
+	@$(BIN)/python -m sextant.cli.demo --out demo
 
 test: $(STAMP)-test
 	$(BIN)/python -m pytest

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from sextant import __version__
@@ -46,11 +46,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
-    try:
+
+    def run() -> int:
         args = build_parser().parse_args(arguments)
         code: int = args.run(args)
         sys.stdout.flush()
         return code
+
+    return guarded(run, debug=debug)
+
+
+def guarded(run: Callable[[], int], *, debug: bool) -> int:
+    """Runs, and turns an exception into a message and an exit code (raises it if debugging)."""
+    try:
+        return run()
     except SextantError as error:
         if debug:
             raise

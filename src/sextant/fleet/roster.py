@@ -136,7 +136,7 @@ class Roster:
         )
 
     def close(self, patience_s: float) -> None:
-        """Tells all to leave, then ends whoever has not left in time; a second call does nothing."""
+        """Tells all to leave, then ends whoever has not in time; a second call does nothing."""
         with self._acting:
             if not self.closed:
                 self.closed = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sextant.laws.job import Column, Job
+from sextant.laws.job import ONE, Column, Job
 from sextant.laws.pipeline import in_flight
 from sextant.laws.weights import stage_weights
 
@@ -68,9 +68,7 @@ def kept_bytes(job: Job) -> Column:
 
     Source: the three laws above.
     """
-    kept = np.where(
-        (job.native > 0) & (job.selective > 0), selective_bytes(job), layer_bytes(job)
-    )
+    kept = np.where((job.native > 0) & (job.selective > 0), selective_bytes(job), layer_bytes(job))
     return np.where(job.full > 0, entry_bytes(job), kept)
 
 
@@ -99,7 +97,7 @@ def gathered_bytes(job: Job) -> Column:
     they are reduced. ZeRO 2 keeps all weights whole; they are counted as weights.
     Source: Zhao et al. 2023, arXiv 2304.11277, section 3.3.
     """
-    two = stage_weights(job, np.float64(2.0), np.float64(1.0)).total
+    two = stage_weights(job, 2.0 * ONE, ONE).total
     gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 2.0)
     sharded = (job.zero >= 3.0) & (job.dp * job.cp > 1.0)
     return np.where(sharded, two * (2.0 + gradient), 0.0)

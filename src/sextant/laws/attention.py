@@ -63,7 +63,7 @@ def unfused_attention_s(job: Job, constants: Constants) -> tuple[Column, Column]
     scores = job.tokens * job.sequence * job.heads / job.tp
     aligned = np.mod(job.head_width, 8.0) == 0.0
     slow = job.scalar_flops_per_s * constants.misaligned_share
-    rate = np.where(aligned, job.wide_flops_per_s * constants.matmul_share * 0.8, slow)
+    rate = np.where(aligned, job.wide_flops_per_s * constants.batched_share, slow)
     moved = 2.0 * scores + 4.0 * job.tokens * job.heads / job.tp * job.head_width
     one = np.maximum(2.0 * scores * job.head_width / rate, moved / job.bandwidth)
     stream = job.bandwidth * constants.stream_share

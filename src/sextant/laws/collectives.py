@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sextant.laws.constants import Constants
-from sextant.laws.job import Column, Job
+from sextant.laws.job import Column, Flags, Job
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +73,7 @@ def all_to_all_s(sent_bytes: Column, ranks: Group, job: Job, constants: Constant
     return np.where(n > 1.0, time, 0.0)
 
 
-def send_s(message_bytes: Column, crosses: Column, job: Job, constants: Constants) -> Column:
+def send_s(message_bytes: Column, crosses: Flags, job: Job, constants: Constants) -> Column:
     """One message to the next stage, over the network where stages lie in different domains."""
-    link = np.where(crosses > 0, job.network * constants.network_share, job.fast_link)
+    link = np.where(crosses, job.network * constants.network_share, job.fast_link)
     return message_bytes / link + constants.fast_latency_s

@@ -28,12 +28,16 @@ class Constants:
     """Elementwise traffic of an eager stack over a fused one."""
     misaligned_share: float
     """Share of the fp32 peak of a product whose width tensor cores cannot take."""
+    batched_share: float
+    """Speed of an unfused core's batched products, of small depth, over large products."""
     grouped_share: float
     """Speed of a grouped product over a plain one of the same size."""
     routing_imbalance: float
     """Tokens of the fullest expert's GPU over the mean."""
     fast_share: float
     """Share of the fast link's bandwidth that a ring reaches."""
+    early_fast_share: float
+    """The same in the first stacks that joined 3D layouts and ZeRO 1."""
     fast_latency_s: float
     """Fixed cost of a collective inside the fast domain."""
     tensor_exposed: float

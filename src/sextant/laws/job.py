@@ -20,6 +20,12 @@ from sextant.laws.shape import TransformerShape
 
 Column: TypeAlias = npt.NDArray[np.float64]
 
+Index: TypeAlias = npt.NDArray[np.int64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+ONE: Column = np.array(1.0)
+NOTHING: Column = np.array(0.0)
+
 LOW_PRECISIONS = ("fp8", "fp4")
 
 
@@ -94,6 +100,7 @@ class Job:
     early: Column
     native: Column
     throttled: Column
+    recent: Column
 
     @property
     def gpus(self) -> Column:
@@ -213,6 +220,7 @@ def machine_columns(accelerator: Accelerator, precision: str) -> dict[str, float
         "tile_rows": kernels.tile_rows,
         "tile_columns": kernels.tile_columns,
         "throttled": float(kernels.fused_era),
+        "recent": float("fp4" in kernels.matmul_ceiling),
     }
 
 

@@ -154,7 +154,10 @@ def layer_work(job: Job, constants: Constants) -> Work:
     mlp = mlp_s(job, constants, job.ffn / job.tp, job.tokens)
     if np.any(job.experts > 0):
         moe, experts = job.moe_layers / job.layers, experts_s(job, constants)
-        mlp = tuple((1.0 - moe) * a + moe * b for a, b in zip(mlp, experts, strict=True))
+        mlp = (
+            (1.0 - moe) * mlp[0] + moe * experts[0],
+            (1.0 - moe) * mlp[1] + moe * experts[1],
+        )
     passes = np.where(job.early > 0, constants.eager_passes, 1.0)
     stream = job.bandwidth * constants.stream_share / passes
     moved = stream_bytes(job)

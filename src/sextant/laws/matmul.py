@@ -8,7 +8,9 @@ from sextant.laws.constants import Constants
 from sextant.laws.job import Column, Job
 
 
-def roofline_s(flops: Column, moved_bytes: Column, flops_per_s: Column, bandwidth: Column) -> Column:
+def roofline_s(
+    flops: Column, moved_bytes: Column, flops_per_s: Column, bandwidth: Column
+) -> Column:
     """The least time for so much arithmetic and so many bytes: the slower of both.
 
     Source: Williams, Waterman, Patterson 2009, CACM 52(4).

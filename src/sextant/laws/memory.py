@@ -9,7 +9,7 @@ import numpy as np
 from sextant.laws.accelerator import Accelerator
 from sextant.laws.activations import stage_activations, working_bytes
 from sextant.laws.constants import Constants
-from sextant.laws.job import Column, Job, job
+from sextant.laws.job import ONE, Column, Job, job
 from sextant.laws.layout import Layout
 from sextant.laws.pipeline import fullest_stage_layers
 from sextant.laws.shape import TransformerShape
@@ -125,7 +125,7 @@ def runtime(job: Job, constants: Constants, activations: Column) -> Column:
     Source: nvidia-smi beside the allocator's figures; facts `runtime_bytes`, `group_bytes`.
     """
     degrees = (job.tp, job.pp, job.dp, job.cp, job.ep)
-    groups = sum((np.where(n > 1.0, 1.0, 0.0) for n in degrees), np.float64(1.0))
+    groups = sum((np.where(n > 1.0, 1.0, 0.0) for n in degrees), ONE)
     groups = groups + np.where((job.pp > 1.0) & (job.tied > 0), 1.0, 0.0)
     own = constants.runtime_bytes + constants.group_bytes * groups
     own = np.where(job.native > 0, NATIVE_RUNTIME * own, own)
@@ -173,8 +173,9 @@ def memory_per_gpu(
 
     Source: `held`; the interval is `spread`'s.
     """
-    parts = held(job(shape, layout, accelerator, precision), constants)
-    total, width = float(parts.total), 1.0 + (spread or Spread()).memory
+    columns = job(shape, layout, accelerator, precision)
+    parts = held(columns, constants)
+    total, width = float(parts.total), float((spread or Spread()).memory_factor(columns))
     return MemoryBreakdown(
         parameters_bytes=float(parts.parameters),
         gradients_bytes=float(parts.gradients),

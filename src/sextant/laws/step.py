@@ -8,7 +8,7 @@ import numpy as np
 
 from sextant.laws.accelerator import Accelerator
 from sextant.laws.constants import Constants
-from sextant.laws.job import Column, Job, job
+from sextant.laws.job import NOTHING, Column, Job, job
 from sextant.laws.layer import Work, layer_work, vocabulary_s
 from sextant.laws.layout import Layout
 from sextant.laws.optimizer import optimizer_s
@@ -49,7 +49,7 @@ class Parts:
     @property
     def total(self) -> Column:
         """The step."""
-        return sum((getattr(self, f.name) for f in fields(self)), np.float64(0.0))
+        return sum((getattr(self, f.name) for f in fields(self)), NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -196,7 +196,7 @@ def breakdown(columns: Job, constants: Constants, spread: Spread | None = None) 
     parts = step_parts(columns, constants)
     seconds = {f"{f.name}_s": float(getattr(parts, f.name)) for f in fields(parts)}
     total = sum(seconds.values())
-    widths = (spread or Spread()).step_factor(parts)
+    widths = (spread or Spread()).step_factor(parts, columns)
     return StepBreakdown(
         **seconds, total_s=total, low_s=total / float(widths), high_s=total * float(widths)
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from sextant.laws.collectives import all_reduce_s, all_to_all_s, gather_s, group, send_s
 from sextant.laws.constants import Constants
-from sextant.laws.job import Column, Job
+from sextant.laws.job import NOTHING, ONE, Column, Job
 from sextant.laws.layer import Work
 from sextant.laws.weights import StageWeights, expert_copies, stage_weights
 
@@ -39,7 +39,10 @@ def tensor_s(job: Job, constants: Constants) -> Column:
     Source: Shoeybi et al. 2019, section 3; Korthikanti et al. 2022, section 4.2.2.
     """
     message = job.tokens * job.hidden * job.element_bytes
-    once = all_reduce_s(message, group(job.tp, np.float64(1.0), job), job, constants)
+    joined = (job.unfused > 0) & (job.zero >= 1.0)
+    slow = np.where(joined, constants.early_fast_share / constants.fast_share, 1.0)
+    ranks = group(job.tp, ONE, job)
+    once = all_reduce_s(message, ranks, replace(job, fast_link=job.fast_link * slow), constants)
     shown = np.where(vendor(job) > 0, constants.tensor_exposed, 1.0)
     shown = np.where(job.tp_overlap > 0, np.minimum(shown, 1.0 - TENSOR_OVERLAP), shown)
     return (4.0 + 2.0 * job.full) * once * shown
@@ -69,7 +72,7 @@ def expert_s(job: Job, constants: Constants) -> Column:
     """
     if not np.any(job.experts > 0):
         return np.zeros_like(job.tokens)
-    ranks = group(job.ep, np.float64(1.0), job)
+    ranks = group(job.ep, ONE, job)
     copies = ranks.domains * (1.0 - (1.0 - 1.0 / ranks.domains) ** job.active_experts)
     within = job.tokens * job.hidden * job.active_experts / job.tp
     across = job.tokens * job.hidden * copies / job.tp
@@ -111,7 +114,7 @@ def layer_gathers(job: Job, constants: Constants) -> Gathers:
     accumulate in fp32. Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 7; Zhao et al.
     2023, arXiv 2304.11277.
     """
-    held = stage_weights(job, np.float64(1.0), np.float64(0.0)).total
+    held = stage_weights(job, ONE, NOTHING).total
     ranks = group(job.dp * job.cp, job.tp, job)
     gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 2.0)
     return Gathers(
@@ -150,7 +153,7 @@ def early_sharded_s(job: Job, constants: Constants) -> Column:
     Source: Narayanan et al. 2021, Table 2 (ZeRO-3 beside 3D layouts); Zhang et al. 2022,
     arXiv 2205.00119, sections 2 and 5 (why full sharding does not scale with partitions).
     """
-    held = stage_weights(job, np.float64(1.0), np.float64(0.0)).total
+    held = stage_weights(job, ONE, NOTHING).total
     ranks = group(job.dp * job.cp, job.tp, job)
     link = np.where(
         ranks.domains > 1.0,
@@ -168,7 +171,7 @@ def gradients_s(job: Job, constants: Constants, stage: StageWeights) -> Column:
     """
     width = gradient_width(job)
     common = group(job.dp * job.cp, job.tp, job)
-    copies = group(expert_copies(job), np.float64(1.0), job)
+    copies = group(expert_copies(job), ONE, job)
     slow = np.where(job.unfused > 0, constants.early_reduce_share / constants.network_share, 1.0)
     job = replace(job, network=job.network * slow)
     plain = all_reduce_s(stage.common * width, common, job, constants)

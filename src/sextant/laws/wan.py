@@ -15,9 +15,7 @@ def all_reduce_s(
     """
     if sites <= 1:
         return 0.0
-    return 2.0 * (sites - 1) / sites * message_bytes / link_bytes_per_s + (
-        sites - 1
-    ) * round_trip_s
+    return 2.0 * (sites - 1) / sites * message_bytes / link_bytes_per_s + (sites - 1) * round_trip_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

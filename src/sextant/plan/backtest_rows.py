@@ -15,8 +15,8 @@ from sextant.facts import Facts, Machine
 from sextant.facts.training import TrainingFacts
 from sextant.laws.accelerator import Accelerator
 from sextant.laws.layout import RECOMPUTE, Layout
-from sextant.laws.layouts import INTERLEAVES
 from sextant.laws.machine import accelerator_of
+from sextant.laws.mesh import INTERLEAVES
 from sextant.laws.shape import TransformerShape
 
 DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -24,7 +24,7 @@ PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 UNSTATED_MICRO_BATCHES = (1, 2, 4, 8)
 
 
-class Unpredictable(SextantError):
+class UnpredictableError(SextantError):
     """A row that the laws cannot take; says why."""
 
 
@@ -43,14 +43,14 @@ def question(row: Mapping[str, Any], facts: Facts, training: TrainingFacts) -> Q
     """The question that a row asks.
 
     Raises:
-        Unpredictable: a key is missing, of the wrong kind, or contradicts another.
+        UnpredictableError: a key is missing, of the wrong kind, or contradicts another.
     """
     name = str(row.get("id", "?"))
     try:
         machine = facts.machine(str(row["machine"]))
         precision = str(row.get("precision", "bf16"))
         if precision not in PRECISIONS:
-            raise Unpredictable(f"no law for precision {precision!r}")
+            raise UnpredictableError(f"no law for precision {precision!r}")
         shape = shape_of(row["model"])
         accelerator = accelerator_of(
             machine,
@@ -59,14 +59,14 @@ def question(row: Mapping[str, Any], facts: Facts, training: TrainingFacts) -> Q
             node_link_bytes_per_s=_number(row.get("node_link_bytes_per_s")),
         )
         layouts = layouts_of(row["layout"], _whole(row, "gpus"), shape, machine)
-    except Unpredictable:
+    except UnpredictableError:
         raise
     except KeyError as missing:
-        raise Unpredictable(f"the row has no {missing.args[0]}") from None
+        raise UnpredictableError(f"the row has no {missing.args[0]}") from None
     except (TypeError, ValueError, AttributeError, ZeroDivisionError) as wrong:
-        raise Unpredictable(f"not a row that can be read: {wrong}") from None
+        raise UnpredictableError(f"not a row that can be read: {wrong}") from None
     except SextantError as unknown:
-        raise Unpredictable(unknown.what) from None
+        raise UnpredictableError(unknown.what) from None
     return Question(
         id=name, shape=shape, layouts=layouts, accelerator=accelerator, precision=precision
     )
@@ -84,7 +84,7 @@ def shape_of(model: Mapping[str, Any]) -> TransformerShape:
     shape = TransformerShape(**values)
     sizes = (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.vocab, shape.sequence)
     if min(sizes) <= 0:
-        raise Unpredictable("a size of the model is not positive")
+        raise UnpredictableError("a size of the model is not positive")
     return shape
 
 
@@ -97,7 +97,7 @@ def layouts_of(
     gpus = gpus or apart * (_whole(layout, "dp") or 1)
     dp = _whole(layout, "dp") or max(1, gpus // apart)
     if apart * dp != gpus:
-        raise Unpredictable(f"tp pp dp cp = {apart * dp}, but the job has {gpus} GPUs")
+        raise UnpredictableError(f"tp pp dp cp = {apart * dp}, but the job has {gpus} GPUs")
     if not layout.get("ep") and shape.experts:
         degrees["ep"] = _largest_ep(shape.experts, degrees["tp"] * dp * degrees["cp"], machine)
     batch = _whole(layout, "global_batch")
@@ -106,7 +106,7 @@ def layouts_of(
         batch = dp * (micro or 1)
     recompute = str(layout.get("recompute", "none"))
     if recompute not in RECOMPUTE:
-        raise Unpredictable(f"no law for recompute {recompute!r}")
+        raise UnpredictableError(f"no law for recompute {recompute!r}")
     gradient = layout.get("gradient_dtype")
     modern = shape.mlp != "gelu" or "fp8" in machine.peak_flops_per_s
     rest = Layout(
@@ -154,7 +154,7 @@ def _whole(row: Mapping[str, Any], key: str) -> int:
         return 0
     number = int(value)
     if number != value:
-        raise Unpredictable(f"{key} is not a whole number: {value!r}")
+        raise UnpredictableError(f"{key} is not a whole number: {value!r}")
     return number
 
 

@@ -187,9 +187,11 @@ def _intelligence(workload: Workload, _machine: Machine, facts: Facts) -> Iterat
         return
     axis = Axis.INTELLIGENCE
     if agents.control_period is not None:
-        centre = agents.round_trip + agents.perceive_time + agents.decide_time
+        stated = "round_trip" in agents.model_fields_set
+        trip = agents.round_trip if stated else facts.value("cloud_round_trip_s")
+        centre = trip + agents.perceive_time + agents.decide_time
         what = (
-            f"{show_seconds(agents.round_trip)} there and back + "
+            f"{show_seconds(trip)} there and back + "
             f"{show_seconds(agents.perceive_time)} to perceive + "
             f"{show_seconds(agents.decide_time)} to decide at a centre"
         )

@@ -10,7 +10,6 @@ from sextant.plan.basics import plan_basics
 from sextant.plan.federated import plan_federated
 from sextant.plan.part import Part
 from sextant.plan.position import Position, find_nearest, locate
-from sextant.plan.pretraining import plan_pretraining
 from sextant.plan.quantity import Ceiling, Lean, Plan, Quantity, Step
 from sextant.plan.recommender import plan_recommender
 from sextant.plan.retrieval import plan_retrieval
@@ -21,6 +20,16 @@ from sextant.units import show, show_ratio
 from sextant.workload import Workload
 
 Planner = Callable[[Workload, Machine, Facts], Part | None]
+
+
+def plan_pretraining(workload: Workload, machine: Machine, facts: Facts) -> Part | None:
+    """A training job's part; imported when asked, since no other plan needs numpy."""
+    if workload.training is None:
+        return None
+    from sextant.plan import pretraining
+
+    return pretraining.plan_pretraining(workload, machine, facts)
+
 
 PLANNERS: tuple[Planner, ...] = (
     plan_swarm,
@@ -151,7 +160,7 @@ def _costs(parts: Sequence[Part]) -> list[Quantity]:
                 low=total * 0.4,
                 high=total * 1.3,
                 because=because,
-                source="on-demand list prices in facts; reserved capacity costs down to 0.4 of them",
+                source="on-demand list prices in facts; reserved capacity is down to 0.4 of it",
             )
         )
     return found

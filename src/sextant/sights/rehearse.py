@@ -16,14 +16,14 @@ from sextant.plan.quantity import Lean, Plan
 from sextant.plan.rehearsal import RetrievalShape, predict_retrieval
 from sextant.sights import record
 from sextant.sights.drilling import judge
-from sextant.sights.rehearsal import DrillResult, Rehearsal
+from sextant.sights.rehearsal import Answers, Citation, DrillResult, MissingShard, Rehearsal
 from sextant.systems.rag.build import build_index
 from sextant.systems.rag.corpus import open_corpus
 from sextant.systems.rag.drill import drill
 from sextant.systems.rag.embed import Embedder, open_embedder
 from sextant.systems.rag.progress import Progress
 from sextant.systems.rag.rehearsal import Material, Observed, gather_material, rehearse
-from sextant.systems.rag.service import open_service
+from sextant.systems.rag.service import Result, open_service
 from sextant.workload import Workload
 
 MOST_SHARDS = 8
@@ -183,8 +183,11 @@ def run_drill(
     *,
     deadline_s: float,
     progress: Progress,
-) -> DrillResult:
+) -> tuple[DrillResult, Answers | None]:
     """Serves the rehearsal's index (built if it is not there), and puts the faults into it.
+
+    Returns:
+        what became of the faults, and the first answer that lacked a shard.
 
     Raises:
         InputError: a fault names a shard that there is not.
@@ -203,7 +206,21 @@ def run_drill(
         progress.stage("drilling", None)
         questions = stage.material.questions
         drilled = drill(service, questions, faults, k=stage.shape.k, deadline_s=deadline_s)
-    return judge(drilled, shards)
+    partial = drilled.partial
+    return judge(drilled, shards), None if partial is None else shown(partial)
+
+
+def shown(result: Result) -> Answers:
+    """An answer as the report shows it."""
+    return Answers(
+        question=result.query,
+        answer=result.answer or result.note,
+        citations=tuple(Citation(**passage.as_json()) for passage in result.citations),
+        coverage=result.coverage,
+        timing=result.timing,
+        missing=tuple(MissingShard(shard=m.member, why=m.why) for m in result.missing),
+        deadline_s=result.deadline_s,
+    )
 
 
 def _lean(observed: Observed) -> Lean:

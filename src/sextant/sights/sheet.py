@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from sextant.sights.markup import Html, div, join
 
-# A4 is narrower and Letter is shorter: both hold this much inside margins of 10 and 8 mm, less a slack
-# for system fonts that are wider than the estimate.
+# A4 is narrower and Letter is shorter: both hold this much inside margins of 10 and 8 mm, less a
+# slack for system fonts that are wider than the estimate.
 WIDTH_MM = 190.0
-HEIGHT_MM = 255.0
+HEIGHT_MM = 253.0
 MM_PER_PT = 0.352778
 CHARACTER_EM = 0.51
 LARGEST_PT = 8.6

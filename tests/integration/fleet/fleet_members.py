@@ -62,7 +62,7 @@ class Torn(Member):
         raise SextantError("checksum of vectors.npy is wrong")
 
     def handle(self, body: bytes, deadline: Deadline) -> bytes:
-        raise AssertionError("it never serves")
+        raise AssertionError(f"it never serves: {body!r}, {deadline}")
 
 
 class Mortal(Member):
@@ -79,4 +79,5 @@ class Mortal(Member):
             os._exit(9)
 
     def handle(self, body: bytes, deadline: Deadline) -> bytes:
+        del deadline
         return body

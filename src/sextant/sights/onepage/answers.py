@@ -45,7 +45,8 @@ def does_length(flow: Flow) -> float:
 
 
 def _number_class(number: str) -> str:
-    return "number long" if len(number) > 11 else "number"
+    length = len(number)
+    return "number" if length <= 11 else "number long" if length <= 25 else "number longest"
 
 
 def forces(plan: Plan) -> Block:

@@ -73,7 +73,8 @@ def _sheet(
         if texts
     ]
     if remarks:
-        shares = (0.53, 0.47) if len(remarks) == 2 else (1.0,)
+        # Assumptions are many: they take the wider side, from where the table's reasons begin.
+        shares = (0.4, 0.6) if len(remarks) == 2 else (1.0,)
         sheet.append(
             tuple(Column(share=s, blocks=(b,)) for s, b in zip(shares, remarks, strict=True))
         )

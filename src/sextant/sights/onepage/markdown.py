@@ -67,7 +67,7 @@ def _order(plan: Plan) -> Iterator[str]:
     if not plan.order:
         yield "None: it stays whole."
     for number, step in enumerate(plan.order, 1):
-        cost = f" Cost: {plain(words.sentence(step.cost))}" if step.cost else ""
+        cost = f" Cost: {plain(step.cost.rstrip('.'))}." if step.cost else ""
         yield f"{number}. **{step.axis}**: {plain(words.sentence(step.because))}{cost}"
 
 

@@ -75,7 +75,7 @@ def heading(title: str) -> Padding:
     """A heading after an empty line."""
     from rich.padding import Padding
 
-    return Padding(plain(title, "bold underline"), (1, 0, 0, 0))
+    return Padding(plain(title, "bold underline"), (1, 0, 0, 0), expand=False)
 
 
 def grid(*, num_columns: int, right: Sequence[int] = ()) -> Table:
@@ -138,7 +138,7 @@ def _diverging(ceiling: Ceiling, scale: LogScale) -> str:
 def _order(plan: Plan) -> Table:
     table = grid(num_columns=3)
     for number, step in enumerate(plan.order, 1):
-        cost = f" Cost: {words.sentence(step.cost)}" if step.cost else ""
+        cost = f" Cost: {step.cost.rstrip('.')}." if step.cost else ""
         table.add_row(
             str(number), plain(step.axis, "bold"), plain(words.sentence(step.because) + cost)
         )
@@ -223,7 +223,7 @@ class _Wide:
                 first = first + (gap + cell if index in self._right else cell + gap) + plain("  ")
             first.rstrip()
             yield first
-            yield Padding(row[-1], (0, 0, 0, 2))
+            yield Padding(row[-1], (0, 0, 0, 2), expand=False)
 
 
 def _numbers(plan: Plan) -> RenderableType:

@@ -65,7 +65,14 @@ def nearest_words(plan: Plan, rows: Sequence[MapRow] = ()) -> str:
 
 def value_words(quantity: Quantity) -> str:
     """The value as a person reads it."""
-    return show(quantity.value, quantity.unit)
+    return figure(quantity.value, quantity.unit)
+
+
+def figure(value: float, unit: str) -> str:
+    """A value as a person reads it; millions of money in millions."""
+    if unit == "USD" and 1e6 <= abs(value) < math.inf:
+        return f"${value / 1e6:,.4g} million"
+    return show(value, unit)
 
 
 def interval_words(quantity: Quantity) -> str:
@@ -77,7 +84,7 @@ def range_words(low: float, high: float, unit: str) -> str:
     """`0.9 – 1.1 ms`; empty if both ends are one value."""
     if low == high or (math.isclose(low, high, rel_tol=1e-9)):
         return ""
-    first, last = show(three_digits(low), unit), show(three_digits(high), unit)
+    first, last = figure(three_digits(low), unit), figure(three_digits(high), unit)
     low_number, _, low_unit = first.partition(" ")
     if low_unit and low_unit == last.partition(" ")[2]:
         return f"{low_number} – {last}"

@@ -64,7 +64,7 @@ def recovery_steps(recovery: Recovery) -> Html:
 def expectations_block(drill: DrillResult) -> Block:
     """What the plan expects of the fault beside what was seen, and what was lost."""
     shown = drill.expectations[:MOST_EXPECTATIONS]
-    head = tag("tr", *(tag("th", name) for name in ("expected of it", "expected", "measured", "")))
+    head = tag("tr", *(tag("th", name) for name in ("", "expected", "measured", "")))
     rows = [_expectation(item) for item in shown]
     lost = lost_words(drill.lost)
     more = len(drill.expectations) - len(shown)

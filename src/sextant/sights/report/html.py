@@ -28,8 +28,6 @@ from sextant.sights.sheet import (
 )
 from sextant.units import show_ratio
 
-LEAST_SIZE_PT = 6.0
-
 
 def report_page(
     plan: Plan,
@@ -65,15 +63,23 @@ def _fitted(
 ) -> tuple[list[Row], float]:
     """The richest sheet that fits at a good size of type, else the sparest at any."""
     sheet: list[Row] = []
-    sizes = {3: LEAST_SIZE_PT, 2: LEAST_SIZE_PT, 1: SMALLEST_PT, 0: SMALLEST_PT}
-    for richness, least_pt in sizes.items():
-        sheet = list(
-            _sheet(plan, rehearsal, rows, drill, answers[: max(1, richness)], name, richness)
-        )
+    for richness, (num_answers, least_pt) in _RICHNESS.items():
+        asked = _most_telling(answers, num_answers)
+        sheet = list(_sheet(plan, rehearsal, rows, drill, asked, name, richness))
         size_pt = fitting_size_pt(sheet)
         if size_pt is not None and size_pt >= least_pt:
             return sheet, size_pt
     return sheet, SMALLEST_PT
+
+
+_RICHNESS = {3: (3, 6.0), 2: (3, SMALLEST_PT), 1: (2, SMALLEST_PT), 0: (1, SMALLEST_PT)}
+"""For each richness of a sheet how many answers it holds, and the least size of its type."""
+
+
+def _most_telling(answers: Sequence[Answers], number: int) -> list[Answers]:
+    """So many of the answers, in their order; what a missing shard cost is told first."""
+    chosen = sorted(answers, key=lambda a: a.coverage)[:number]
+    return [answer for answer in answers if answer in chosen][:number]
 
 
 def _sheet(
@@ -92,19 +98,25 @@ def _sheet(
     left: tuple[Block, ...] = (forces(plan),) if richness > 1 else (hardest(plan),)
     right = (lean, hardest(plan)) if richness > 1 else (lean,)
     if richness > 2:
-        left, right = (*left, hardest(plan)), (map_block(plan, rows, name), lean)
+        left, right = (forces(plan), lean), (map_block(plan, rows, name), hardest(plan))
     yield Column(share=0.53, blocks=left), Column(share=0.47, blocks=right)
     if drill is not None:
         yield (
             Column(share=0.53, blocks=(timeline_block(drill),)),
             Column(share=0.47, blocks=(expectations_block(drill),)),
         )
-    yield from (whole(question_block(one, 1 + richness)) for one in answers)
+    for at in range(0, len(answers), 2):
+        yield _pair([question_block(one, 2) for one in answers[at : at + 2]])
     if rehearsal.notes:
         yield whole(remarks_block("Notes", rehearsal.notes))
     record = f"Record {clip(rehearsal.record, 70)}; predictions {rehearsal.plan_sha256[:16]}."
     told = "Predictions and their hash were written before the run; ratio = measured / predicted."
     yield whole(footer(told, record))
+
+
+def _pair(blocks: Sequence[Block]) -> Row:
+    shares = (0.53, 0.47) if len(blocks) == 2 else (1.0,)
+    return tuple(Column(share=s, blocks=(b,)) for s, b in zip(shares, blocks, strict=True))
 
 
 def header(plan: Plan, rehearsal: Rehearsal, name: str) -> Block:

@@ -35,6 +35,8 @@ class Drilled:
     asked: tuple[Asked, ...]
     shots: tuple[Shot, ...]
     deadline_s: float
+    partial: Result | None
+    """The first answer with citations that lacked a shard."""
 
 
 def drill(
@@ -59,6 +61,7 @@ def drill(
         _ids(service.search(vector_D, k=k, deadline_s=_TRUTH_DEADLINE_S)) for vector_D in vectors_QD
     ]
     asked: list[Asked] = []
+    partial: list[Result] = []
     with Drill(service.gang, faults) as running:
         begun_s = time.monotonic()
 
@@ -70,13 +73,20 @@ def drill(
             latency_s = time.perf_counter() - start_s
             asked.append(_asked(result, at_s, latency_s, truth[number]))
             running.step(len(asked))
+            if result.coverage < 1.0 and not partial:
+                partial.append(service.ask(questions[number], k=k, deadline_s=deadline_s))
 
         ask()
         running.settle(ask, _SETTLE_S)
         end_s = time.monotonic() + _AFTER_S
         while time.monotonic() < end_s:
             ask()
-        return Drilled(asked=tuple(asked), shots=running.shots, deadline_s=deadline_s)
+        return Drilled(
+            asked=tuple(asked),
+            shots=running.shots,
+            deadline_s=deadline_s,
+            partial=next(iter(partial), None),
+        )
 
 
 def _asked(result: Result, at_s: float, latency_s: float, truth: frozenset[str]) -> Asked:
