@@ -165,7 +165,7 @@ UNITS = {
 def test_a_quantity_s_name_carries_its_unit(name: str) -> None:
     for key, quantity in plan_of(name).quantities.items():
         if key.endswith("_per_s"):
-            assert quantity.unit in ("/s", "B/s", "tokens/s", "FLOP/s", "samples/s"), key
+            assert quantity.unit in ("/s", "B/s", "tokens/s", "FLOP/s", "samples/s", "m/s"), key
             continue
         for ending, unit in UNITS.items():
             if key.endswith(ending):
@@ -231,7 +231,7 @@ def test_moderation_is_web_scale_rag_whose_merge_is_under_a_deadline() -> None:
     [
         ("drone-swarm", Axis.INTELLIGENCE),
         ("agentic-rag", Axis.INTELLIGENCE),
-        ("federated-imaging", Axis.TRAINING),
+        ("foundation-pretraining", Axis.COORDINATION),
     ],
 )
 def test_where_the_hardest_part_lies(name: str, axis: Axis) -> None:

@@ -59,9 +59,7 @@ def _run(out: Path) -> int:
     _head(3, "the rehearsal: the same shape, on this machine, on real documents")
     stage = rehearse.set_stage(workload, plan, here, minutes=_MINUTES)
     with drawn() as progress, Fleet.start() as fleet:
-        seen = rehearse.run_rehearsal(
-            stage, here, load_facts(), fleet, progress, workload=workload
-        )
+        seen = rehearse.run_rehearsal(stage, here, load_facts(), fleet, progress, workload=workload)
         with open_service(stage.index_dir, fleet, embedder=stage.embedder) as service:
             service.warm()
             answers = [rehearse.shown(service.ask(question)) for question in QUESTIONS]
@@ -80,7 +78,9 @@ def _run(out: Path) -> int:
         print("\nan answer while it was stalled:\n")
         Console().print(answers_terminal(partial))
     shown = [*answers[:2], *([partial] if partial else [])]
-    page = report_page(plan, seen, rows=map_rows(plan), drill=drilled, answers=shown)
+    page = report_page(
+        plan, seen, title=workload.title, rows=map_rows(plan), drill=drilled, answers=shown
+    )
     report = out / "report.html"
     report.write_text(page, encoding="utf-8")
     print(f"\n{report} has it all; the demo took {time.monotonic() - begun_s:.0f} s.")

@@ -55,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
         workload, plan, here, corpus=args.corpus, scale=scale, minutes=args.minutes
     )
     with drawn() as progress, Fleet.start(args.fleet) as fleet:
-        result, _ = rehearse.run_drill(stage, fleet, faults, deadline_s=deadline_s, progress=progress)
+        result, _ = rehearse.run_drill(
+            stage, fleet, faults, deadline_s=deadline_s, progress=progress
+        )
     if args.json:
         from sextant.sights.as_json import drill_json
 

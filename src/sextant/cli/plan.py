@@ -39,35 +39,37 @@ def plan_for(spec: str, machine: str | None = None) -> Plan:
 
 
 def map_rows(plan: Plan) -> list[MapRow]:
-    """The atlas's rows for the little map on the page, with the plan's own if it is new."""
+    """The atlas's rows for the little map on the page, below the plan's own if it is new."""
     from sextant.facts import load_facts
     from sextant.sights.figure import MapRow
 
+    positions = atlas_positions(load_facts())
     rows = [
         MapRow(
             title=load_atlas(name).title or name,
             coordinates=position.coordinates,
             ceiling=position.binding,
         )
-        for name, position in atlas_positions(load_facts()).items()
-        if name != plan.workload
+        for name, position in positions.items()
     ]
+    if plan.workload in positions:
+        return rows
     binding = plan.ceilings[0].name if plan.ceilings else "none"
-    mine = MapRow(title=plan.workload, coordinates=plan.coordinates, ceiling=binding)
-    return [mine, *rows]
+    return [MapRow(title=plan.workload, coordinates=plan.coordinates, ceiling=binding), *rows]
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the plan, and writes its page if asked."""
     plan = plan_for(args.spec, args.machine)
+    title = load_spec(args.spec).title
     if args.html is not None:
         from sextant.sights.onepage import html_page
 
-        write(args.html, html_page(plan, map_rows(plan)), "--html")
+        write(args.html, html_page(plan, map_rows(plan), title=title), "--html")
     if args.markdown is not None:
         from sextant.sights.onepage import markdown_page
 
-        write(args.markdown, markdown_page(plan), "--markdown")
+        write(args.markdown, markdown_page(plan, map_rows(plan), title=title), "--markdown")
     if args.json:
         from sextant.sights.as_json import plan_json
 
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.html is None and args.markdown is None:
         from sextant.sights.onepage import print_page
 
-        print_page(plan)
+        print_page(plan, map_rows(plan), title=title)
     return 0
 
 

@@ -102,7 +102,9 @@ def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         from sextant.sights.report import report_page
 
-        write(args.html, report_page(plan, seen, rows=map_rows(plan)), "--html")
+        write(
+            args.html, report_page(plan, seen, title=workload.title, rows=map_rows(plan)), "--html"
+        )
     if args.json:
         from sextant.sights.as_json import rehearsal_json
 

@@ -135,15 +135,15 @@ class Host:
                 body,
                 attachment=wire.pack_reply(reply),
                 # An answer was paid for: it waits for its link rather than being dropped.
-                congestion_control=wire.zenoh().CongestionControl.BLOCK,
+                congestion_control=self._zenoh.CongestionControl.BLOCK,
                 express=True,
             )
-        except wire.zenoh().ZError:
+        except self._zenoh.ZError:
             # The asker's link is gone, and with it whoever wanted the answer.
             return
 
     def _open_wire(self) -> None:
-        zenoh = wire.zenoh()
+        self._zenoh = zenoh = wire.zenoh()
         orders, keys = self._orders, Keys(self._orders.fleet)
         self._session = wire.connect(orders.endpoint)
         self._beat_key = zenoh.KeyExpr(keys.beat(orders.name))
@@ -213,7 +213,7 @@ class Host:
         return wire.pack_beat(beat)
 
     def _say(self) -> None:
-        zenoh = wire.zenoh()
+        zenoh = self._zenoh
         try:
             self._session.put(
                 self._beat_key,

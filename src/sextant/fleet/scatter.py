@@ -1,14 +1,14 @@
 """One request to many members, and what came back by the deadline.
 
-The asking thread sends, then sleeps on one queue. Replies, the ends of single requests, and news
-that a member is gone all come through that queue, so nothing is polled and nothing blocks: a
-message to a member whose link is full is dropped, never waited for.
+The asking thread sends, then sleeps until as much news has come as it waits for: replies, ends of
+requests without one, and news that a member is gone. So nothing is polled, nothing blocks, and an
+ask of many members wakes its thread once rather than once a reply.
 """
 
 from __future__ import annotations
 
 import itertools
-import queue
+import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +24,32 @@ from sextant.fleet.wire import Outcome, RequestHeader
 _GET_GRACE_S = 0.05  # the wire forgets a request a little after its asker did
 
 _News = tuple[str, float, Any]
+"""Who, when (`time.perf_counter`), and the reply; none if no reply will come."""
+
+
+class _Inbox:
+    """Where the threads of the wire leave news for the one that asked."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._news: list[_News] = []
+        self._enough = sys.maxsize
+
+    def put(self, news: _News) -> None:
+        """Leaves one piece of news."""
+        with self._changed:
+            self._news.append(news)
+            if len(self._news) >= self._enough:
+                self._changed.notify()
+
+    def take(self, enough: int, timeout_s: float) -> list[_News]:
+        """All news, as soon as there are `enough` pieces or after `timeout_s`."""
+        with self._changed:
+            self._enough = enough
+            self._changed.wait_for(lambda: len(self._news) >= enough, timeout_s)
+            self._enough = sys.maxsize
+            news, self._news = self._news, []
+            return news
 
 
 class Scatter:
@@ -34,13 +60,13 @@ class Scatter:
         self._session = session
         self._seats = seats
         self._ids = itertools.count(1)
-        self._pending: set[queue.SimpleQueue[_News]] = set()
+        self._pending: set[_Inbox] = set()
         self._lock = threading.Lock()
 
     def ask(self, bodies: Mapping[str, bytes], deadline: Deadline) -> Gather:
         """Asks each member named in `bodies`; returns at the deadline at the latest."""
         start_s = time.perf_counter()
-        inbox: queue.SimpleQueue[_News] = queue.SimpleQueue()
+        inbox = _Inbox()
         # Before any state is looked at: news of a change in between must not be lost.
         with self._lock:
             self._pending.add(inbox)
@@ -65,10 +91,11 @@ class Scatter:
         call: _Call,
         bodies: Mapping[str, bytes],
         deadline: Deadline,
-        inbox: queue.SimpleQueue[_News],
+        inbox: _Inbox,
     ) -> None:
         request = next(self._ids)
         timeout_s = max(0.0, deadline.left_s()) + _GET_GRACE_S
+        headers: dict[int, bytes] = {}
         for name, body in bodies.items():
             seat = self._seats[name]
             if seat.state is not MemberState.UP:
@@ -76,7 +103,10 @@ class Scatter:
                 continue
             epoch, key = seat.epoch, seat.ask_key
             call.wait_for(name, epoch)
-            header = wire.pack_request(RequestHeader(epoch, deadline.at_s, request))
+            header = headers.get(epoch)
+            if header is None:
+                header = wire.pack_request(RequestHeader(epoch, deadline.at_s, request))
+                headers[epoch] = header
             self._session.get(
                 key,
                 self._callback(name, inbox),
@@ -88,12 +118,17 @@ class Scatter:
                 express=True,
             )
 
-    def _callback(self, name: str, inbox: queue.SimpleQueue[_News]) -> Any:
+    def _callback(self, name: str, inbox: _Inbox) -> Any:
+        replied = False
+
         def reply(reply: Any) -> None:
+            nonlocal replied
+            replied = True
             inbox.put((name, time.perf_counter(), reply))
 
         def end() -> None:
-            inbox.put((name, time.perf_counter(), None))
+            if not replied:
+                inbox.put((name, time.perf_counter(), None))
 
         # Direct, because the indirect kind starts a thread for every request.
         return self._zenoh.handlers.Callback(reply, end, indirect=False)
@@ -121,20 +156,19 @@ class _Call:
         self._epochs.pop(name, None)
         self._why[name] = why
 
-    def collect(self, inbox: queue.SimpleQueue[_News], deadline: Deadline) -> None:
+    def collect(self, inbox: _Inbox, deadline: Deadline) -> None:
         """Takes in news until nobody is waited for or the deadline has passed."""
         while self._epochs:
             left_s = deadline.left_s()
-            try:
-                name, at_s, reply = inbox.get(timeout=left_s) if left_s > 0 else inbox.get_nowait()
-            except queue.Empty:
+            for name, at_s, reply in inbox.take(len(self._epochs), max(0.0, left_s)):
+                if name not in self._epochs:
+                    continue
+                if reply is not None:
+                    self._take(name, at_s, reply)
+                else:
+                    self._lose(name)
+            if left_s <= 0:
                 return
-            if name not in self._epochs:
-                continue
-            if reply is not None:
-                self._take(name, at_s, reply)
-            else:
-                self._lose(name)
 
     def _take(self, name: str, at_s: float, reply: Any) -> None:
         sample = reply.ok

@@ -98,7 +98,7 @@ def gathered_bytes(job: Job) -> Column:
     Source: Zhao et al. 2023, arXiv 2304.11277, section 3.3.
     """
     two = stage_weights(job, 2.0 * ONE, ONE).total
-    gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 2.0)
+    gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 4.0)
     sharded = (job.zero >= 3.0) & (job.dp * job.cp > 1.0)
     return np.where(sharded, two * (2.0 + gradient), 0.0)
 

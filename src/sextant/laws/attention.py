@@ -13,7 +13,10 @@ FUSED_HALF_TOKENS = 600.0
 Source: Dao 2023, arXiv 2307.08691, figure 5 (A100, 512 to 16k tokens, head width 128).
 """
 FUSED_HALF_WIDTH = 32.0
-"""Head width, likewise, relative to 128. Source: the same figure, head width 64 beside 128."""
+"""Head width, likewise, relative to 128; early kernels were as fast at 64.
+
+Source: the same figure, head width 64 beside 128.
+"""
 SOFTMAX_FORWARD_BYTES = 8.0
 """Bytes a score that an unfused softmax with dropout moves forward: 2 + 2, then 2 + 2."""
 SOFTMAX_BACKWARD_BYTES = 11.0
@@ -44,6 +47,7 @@ def fused_attention_s(job: Job, constants: Constants) -> tuple[Column, Column]:
     pairs = job.tokens * keys * job.heads / job.tp
     width = np.minimum(score, 128.0)
     slope = width / (width + FUSED_HALF_WIDTH) * (128.0 + FUSED_HALF_WIDTH) / 128.0
+    slope = np.where(job.early > 0, 1.0, slope)
     fill = job.sequence / (job.sequence + FUSED_HALF_TOKENS)
     rate = job.peak_flops_per_s * slope * fill
     forward = 2.0 * pairs * (score + value) / (rate * job.attention_forward)

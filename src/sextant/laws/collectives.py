@@ -46,8 +46,7 @@ def gather_s(total_bytes: Column, ranks: Group, job: Job, constants: Constants) 
     fast = total_bytes * (n - 1.0) / n / (job.fast_link * constants.fast_share)
     outside = np.where(ranks.domains > 1.0, total_bytes * (1.0 - local / n) / local, 0.0)
     network = outside / (job.network * constants.network_share)
-    hops = np.log2(np.maximum(ranks.domains, 1.0)) + 0.02 * (ranks.domains - 1.0)
-    latency = constants.fast_latency_s + constants.network_hop_s * hops
+    latency = constants.fast_latency_s + constants.network_hop_s * (ranks.domains - 1.0)
     return np.where(n > 1.0, np.maximum(fast, network) + latency, 0.0)
 
 

@@ -20,12 +20,15 @@ def inverted_list_vectors(
 def graph_vectors(num_vectors: float, ef_search: float, links: float) -> float:
     """Distances that a search of an HNSW graph computes.
 
-    Greedy descent through `log_M(n)` layers with about M distances each, then the ground layer
-    expands `ef` vectors; half of their 2 M neighbours are new: `M (ef + log_M n)`, at most n.
-    Source: Malkov and Yashunin 2018, section 4.2.1; the half is an assumption.
+    Greedy descent through `log_M(n)` layers, then the ground layer expands `ef` vectors; a quarter
+    of their 2 M neighbours are new: `M / 2 (ef + log_M n)`, at most n.
+    Known error: with `random_read_s` and lists of codes at 2 GB/s a core, queries a second of
+    Faiss on three billion-vector sets are 7% to 14% off in the mean (225 operating points); on
+    a 2.2 GHz Xeon the same constants are 1.7 times too fast.
+    Source: Malkov and Yashunin 2018, section 4.2.1; the quarter is fitted to those rows.
     """
     layers = math.log(max(2.0, num_vectors)) / math.log(max(2.0, links))
-    return min(num_vectors, links * (ef_search + layers))
+    return min(num_vectors, links / 2.0 * (ef_search + layers))
 
 
 def sequential_read_s(read_bytes: float, bytes_per_s: float, fixed_s: float = 0.0) -> float:

@@ -110,13 +110,13 @@ class Gathers:
 def layer_gathers(job: Job, constants: Constants) -> Gathers:
     """FSDP's collectives of one layer, over data and context ranks.
 
-    Weights travel in the precision of the products' inputs (16 bits), gradients too unless they
-    accumulate in fp32. Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 7; Zhao et al.
+    Weights travel in the precision of the products' inputs (16 bits), gradients in fp32 unless
+    the layout says otherwise. Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 7; Zhao et al.
     2023, arXiv 2304.11277.
     """
     held = stage_weights(job, ONE, NOTHING).total
     ranks = group(job.dp * job.cp, job.tp, job)
-    gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 2.0)
+    gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 4.0)
     return Gathers(
         weights=gather_s(held * 2.0, ranks, job, constants),
         gradients=gather_s(held * gradient, ranks, job, constants),

@@ -75,7 +75,10 @@ def make_plan(
     position = locate(workload, facts, reference.name)
     parts = [part for plan in PLANNERS if (part := plan(workload, reference, facts)) is not None]
     lead = _lead(workload, parts)
-    quantities = {q.name: q for part in reversed(parts) for q in part.quantities}
+    quantities: dict[str, Quantity] = {}
+    for part in (lead, *parts):
+        for quantity in part.quantities:
+            quantities.setdefault(quantity.name, quantity)
     quantities |= {q.name: q for q in _costs(parts)}
     costs = {axis: text for part in reversed(parts) for axis, text in part.costs.items()}
     return Plan(

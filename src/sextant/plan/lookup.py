@@ -24,6 +24,8 @@ class Form:
     code_bytes: float
     """Bytes that comparing one vector with a query reads."""
     recall_reach: float
+    core_bytes_per_s: float
+    """What one core compares."""
     search: str
     """`scan` (everything), `graph` or `lists`."""
 
@@ -42,6 +44,8 @@ class Sharding:
     num_replicas: int
     vectors_read: float
     read_bytes: float
+    coarse_s: float
+    """Finding the nearest lists, once, where the query is routed."""
     shard_s: float
     queries_per_s: float
 
@@ -70,13 +74,13 @@ class LookUp:
 
     @property
     def p50_s(self) -> float:
-        """Fan-out and merge, without embedding."""
-        return self.fan_out_s + self.merge_s
+        """Coarse search, fan-out and merge, without embedding."""
+        return self.chosen.coarse_s + self.fan_out_s + self.merge_s
 
     @property
     def p99_s(self) -> float:
-        """Fan-out to the slowest shard, and merge."""
-        return self.fan_out_p99_s + self.merge_s
+        """Coarse search, fan-out to the slowest shard, and merge."""
+        return self.chosen.coarse_s + self.fan_out_p99_s + self.merge_s
 
 
 def shard_server(machine: Machine, facts: Facts) -> Machine:
@@ -99,6 +103,11 @@ def find_forms(workload: Workload, facts: Facts) -> tuple[Form, ...]:
         ("ivf_pq", f"inverted lists of PQ{pq:g}", pq + 8, pq, 0.0, "lists"),
         ("rabitq", "inverted lists of 1-bit RaBitQ", one_bit + 8, one_bit, 0.0, "lists"),
     )
+    rate = {
+        "ivf_sq8": facts.value("core_sq8_bytes_per_s"),
+        "ivf_pq": facts.value("core_code_bytes_per_s"),
+        "rabitq": facts.value("core_code_bytes_per_s"),
+    }
     reach = {
         "hnsw": facts.value("hnsw_recall_reach"),
         "ivf_pq": facts.value("pq_recall_reach"),
@@ -111,6 +120,7 @@ def find_forms(workload: Workload, facts: Facts) -> tuple[Form, ...]:
             bytes_per_vector=each or index.hnsw_bytes_per_vector(dims, element, links),
             code_bytes=code,
             recall_reach=reach.get(key, own),
+            core_bytes_per_s=rate.get(key, facts.value("core_scan_bytes_per_s")),
             search=search,
         )
         for key, title, each, code, own, search in rows
@@ -135,10 +145,11 @@ def find_lookup(workload: Workload, machine: Machine, facts: Facts) -> LookUp:
     chosen, times = min(
         timed, key=lambda pair: (max(1.0, pair[1][1] / target), pair[0].num_machines)
     )
-    if times[1] + times[3] > _deadline(workload):
+    fastest = chosen.coarse_s + times[1] + times[3]
+    if fastest > _deadline(workload):
         raise InfeasibleError(
             f"the deadline of {show(_deadline(workload), 's')} is shorter than the fastest "
-            f"look-up: {show(times[1] + times[3], 's')} at p99 over "
+            f"look-up: {show(fastest, 's')} at p99 over "
             f"{say_shards(chosen.num_shards)} ({chosen.form.title})",
             where="serving.deadline",
             hint="allow more time, or a lower index.recall",
@@ -202,6 +213,7 @@ def shard(form: Form, workload: Workload, server: Machine, facts: Facts, rate: f
         num_replicas=max(1, spare, busy),
         vectors_read=read,
         read_bytes=read_bytes,
+        coarse_s=_coarse_s(form, workload, facts),
         shard_s=thread_s,
         queries_per_s=per_s,
     )
@@ -219,13 +231,30 @@ def _vectors_read(
         ef = facts.value("hnsw_ef_times_miss") / max(1.0 - wanted, 1e-3) * growth
         ef = max(ef, float(workload.index.k))
         return scan.graph_vectors(count / shards, ef, facts.value("hnsw_links"))
-    lists = facts.value("ivf_lists_per_root") * math.sqrt(count)
-    probes = recall.probes_for(wanted, facts.value("ivf_probe_scale"))
+    lists, probes = _lists(count, wanted, facts)
     return scan.inverted_list_vectors(count, lists, probes, shards)
 
 
+def _lists(count: float, wanted: float, facts: Facts) -> tuple[float, float]:
+    """Inverted lists of the whole index, and how many of them a query probes."""
+    lists = max(1.0, facts.value("ivf_lists_per_root") * math.sqrt(count))
+    return lists, min(lists, recall.probes_for(wanted, facts.value("ivf_probe_scale")))
+
+
+def _coarse_s(form: Form, workload: Workload, facts: Facts) -> float:
+    """Searching the graph over the centroids for the lists to probe."""
+    assert workload.index is not None
+    if form.search != "lists":
+        return 0.0
+    lists, probes = _lists(workload.num_vectors, workload.index.recall, facts)
+    centroid = index.flat_bytes_per_vector(workload.index.dims, index.FLOAT_BYTES)
+    compared = scan.graph_vectors(lists, probes, facts.value("hnsw_links"))
+    core, miss = facts.value("core_scan_bytes_per_s"), facts.value("memory_miss_s")
+    return scan.random_read_s(compared, centroid, core, miss)
+
+
 def _shard_s(form: Form, read: float, read_bytes: float, bandwidth: float, facts: Facts) -> float:
-    fixed, core = facts.value("shard_fixed_s"), facts.value("core_scan_bytes_per_s")
+    fixed, core = facts.value("shard_fixed_s"), form.core_bytes_per_s
     if form.search == "scan":
         return scan.sequential_read_s(read_bytes, bandwidth, fixed)
     if form.search == "graph":

@@ -112,6 +112,7 @@ def _budget(question: Question) -> Budget | None:
     look = question.lookup
     stages = [
         Stage(name="embed the query", axis=Axis.INFERENCE, seconds=question.embed_s),
+        Stage(name="find the lists", axis=Axis.DATA, seconds=look.chosen.coarse_s),
         Stage(name="ask the shards", axis=Axis.COORDINATION, seconds=look.messages_s),
         Stage(
             name="search, the slowest at p99",
@@ -144,7 +145,7 @@ def _seconds(question: Question, machine: Machine) -> tuple[dict[Axis, float], d
     rate = look.lookups_per_s or 1.0
     cores = float(look.server.cores)
     busy = {
-        Axis.DATA: rate * c.num_shards * c.shard_s / cores,
+        Axis.DATA: rate * (c.coarse_s + c.num_shards * c.shard_s) / cores,
         Axis.INFERENCE: rate * question.embed_s / machine.units,
         Axis.COORDINATION: rate * (look.messages_s + look.merge_s) / cores,
     }
@@ -228,7 +229,7 @@ def _costs(question: Question) -> dict[Axis, str]:
     return {
         Axis.DATA: (
             f"{say_shards(c.num_shards)} on {show_count(c.num_machines)} servers; "
-            f"a lost one costs {1 / c.num_shards:.2g} of recall"
+            f"a lost one costs {100 / c.num_shards:.2g}% of recall"
         ),
         Axis.COORDINATION: (
             f"{show_seconds(look.fan_out_p99_s)} for the slowest of {show_count(c.num_shards)} at "

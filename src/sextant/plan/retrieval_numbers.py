@@ -125,6 +125,14 @@ def time_numbers(question: Question, facts: Facts) -> list[Quantity]:
     sent = show_seconds(look.messages_s)
     found = [
         within(
+            "coarse_search_s",
+            look.chosen.coarse_s,
+            "s",
+            1.5,
+            "a search of the graph over the centroids for the lists to probe; none without lists",
+            "Malkov and Yashunin 2018; facts: memory_miss_s",
+        ),
+        within(
             "fan_out_s",
             look.fan_out_s,
             "s",
@@ -155,8 +163,8 @@ def time_numbers(question: Question, facts: Facts) -> list[Quantity]:
             question.retrieval_p99_s,
             "s",
             1.55,
-            f"embed {show_seconds(question.embed_s)} + fan-out "
-            f"{show_seconds(look.fan_out_p99_s)} + merge {show_seconds(look.merge_s)}",
+            f"embed {show_seconds(question.embed_s)} + lists "
+            f"{show_seconds(look.chosen.coarse_s)} + fan-out {show_seconds(look.fan_out_p99_s)} + merge {show_seconds(look.merge_s)}",
             TAIL,
         ),
         within(

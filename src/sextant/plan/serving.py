@@ -67,7 +67,7 @@ def plan_serving(workload: Workload, machine: Machine, facts: Facts) -> Part | N
             "the deadline is for the first token of the last call of the model",
             "every call reads its whole prompt: nothing is kept from earlier calls",
         ),
-        costs=_costs(answering),
+        costs=_costs(answering, workload),
     )
 
 
@@ -213,6 +213,11 @@ def _risks(answering: Answering, workload: Workload, question: Question | None) 
             f"one replica of the {answering.served.name} is a single point of failure: its "
             f"{answering.replica.accelerators} accelerators fail as one"
         )
+    elif answering.served.routed_bytes:
+        found.append(
+            f"{answering.replica.accelerators} accelerators of a replica fail as one: one lost "
+            f"takes {1 / answering.num_replicas:.1%} of the service"
+        )
     whole = max(1.0, asked.steps) * answering.replica.request_s
     if question is None and whole > asked.deadline:
         found.append(
@@ -227,10 +232,10 @@ def _risks(answering: Answering, workload: Workload, question: Question | None) 
     return tuple(found)
 
 
-def _costs(answering: Answering) -> dict[Axis, str]:
+def _costs(answering: Answering, workload: Workload) -> dict[Axis, str]:
     r = answering.replica
     how = f"{r.expert} ranks of experts" if answering.served.routed_bytes else f"{r.tensor} ways"
-    return {
+    found = {
         Axis.MODEL: (
             f"split {how}: {_exchange_share(answering):.0%} of a request's time is exchange"
         ),
@@ -239,4 +244,14 @@ def _costs(answering: Answering) -> dict[Axis, str]:
             f"{show_count(answering.num_accelerators)} accelerators at a load of "
             f"{answering.load:.0%}"
         ),
+        Axis.COORDINATION: (
+            f"{show_seconds(answering.wait_s)} waiting for a slot of "
+            f"{show_count(answering.num_replicas)} replicas"
+        ),
     }
+    if workload.agents is not None and workload.serving is not None:
+        steps = max(1.0, workload.serving.steps)
+        found[Axis.INTELLIGENCE] = (
+            f"{steps:g} calls of the model a request, {show_seconds(steps * r.request_s)} in all"
+        )
+    return found

@@ -28,7 +28,6 @@ def memory_numbers(answering: Answering, facts: Facts) -> list[Quantity]:
             "arithmetic",
         ),
         exact("tensor_parallel", float(r.tensor), "", split, "fewest accelerators in time"),
-        exact("expert_parallel", float(r.expert), "", split, "fewest accelerators in time"),
     ]
     if not s.decodes:
         return found
@@ -143,7 +142,9 @@ def expert_numbers(answering: Answering, facts: Facts) -> list[Quantity]:
     if not s.routed_bytes:
         return []
     each = r.batch / r.groups
+    held = f"{s.experts:g} experts a layer over {r.expert} accelerators"
     return [
+        exact("expert_parallel", float(r.expert), "", held, "fewest accelerators in time"),
         exact(
             "active_parameters",
             s.active_parameters,

@@ -122,8 +122,8 @@ def _look_stages(question: Question | None) -> tuple[list[Stage], list[Stage]]:
     if question is None:
         return [], []
     look = question.lookup
-    median = [Stage(name="look up", axis=Axis.DATA, seconds=look.fan_out_s)]
-    tail = [Stage(name="look up", axis=Axis.DATA, seconds=look.fan_out_p99_s)]
+    median = [Stage(name="look up", axis=Axis.DATA, seconds=look.p50_s - look.merge_s)]
+    tail = [Stage(name="look up", axis=Axis.DATA, seconds=look.p99_s - look.merge_s)]
     merge = Stage(name="merge", axis=Axis.COORDINATION, seconds=look.merge_s)
     if (answering := question.answering) is None:
         return [*median, merge], [*tail, merge]

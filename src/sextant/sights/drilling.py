@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from itertools import pairwise
 
 from sextant.fleet.fault import FaultKind
 from sextant.fleet.shot import Shot
@@ -118,7 +119,7 @@ def _partial(partial: Sequence[Asked], num_shards: int) -> list[Expectation]:
 def _partial_for_s(asked: Sequence[Asked]) -> float:
     """Seconds of the drill in which answers were partial."""
     total = 0.0
-    for one, after in zip(asked, asked[1:], strict=False):
+    for one, after in pairwise(asked):
         if one.coverage < 1.0:
             total += after.at_s - one.at_s
     return total

@@ -40,8 +40,8 @@ def test_lists_scanned_by_hand() -> None:
 
 
 def test_graph_distances_by_hand() -> None:
-    """M (ef + log_M n) = 32 x (64 + 4)."""
-    assert scan.graph_vectors(32**4, 64, 32) == pytest.approx(32 * 68)
+    """M / 2 (ef + log_M n) = 16 x (64 + 4)."""
+    assert scan.graph_vectors(32**4, 64, 32) == pytest.approx(16 * 68)
     assert scan.graph_vectors(10, 64, 32) == 10
 
 

@@ -87,20 +87,20 @@ class _Layer:
         self._scale = torch.ones(width, dtype=dtype)
 
     def __call__(self, x: Any) -> Any:
-        f, (b, l, h) = self._f, x.shape
+        f, (count, tokens, width) = self._f, x.shape
         qkv = f.linear(x, self._weights[0], self._biases[0])
-        qkv = qkv.view(b, l, 3, _LAYER_HEADS, h // _LAYER_HEADS).permute(2, 0, 3, 1, 4)
-        mixed = f.scaled_dot_product_attention(*qkv).transpose(1, 2).reshape(b, l, h)
+        qkv = qkv.view(count, tokens, 3, _LAYER_HEADS, width // _LAYER_HEADS).permute(2, 0, 3, 1, 4)
+        mixed = f.scaled_dot_product_attention(*qkv).transpose(1, 2).reshape(count, tokens, width)
         mixed = f.linear(mixed, self._weights[1], self._biases[1])
-        x = f.layer_norm(x + mixed, (h,), self._scale)
+        x = f.layer_norm(x + mixed, (width,), self._scale)
         inner = f.gelu(f.linear(x, self._weights[2], self._biases[2]))
         return f.layer_norm(
-            x + f.linear(inner, self._weights[3], self._biases[3]), (h,), self._scale
+            x + f.linear(inner, self._weights[3], self._biases[3]), (width,), self._scale
         )
 
 
 def index_scan() -> dict[str, float]:
-    """Bytes per second that one thread of Faiss scans in a flat index, and a search's fixed cost."""
+    """Bytes per second that one Faiss thread scans in a flat index, and a search's fixed cost."""
     try:
         import faiss
         import numpy as np

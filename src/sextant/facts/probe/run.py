@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from sextant.errors import InputError
 from sextant.facts.machine import Machine
 from sextant.facts.probe import compute, system
 from sextant.facts.store import home, load_facts
@@ -70,10 +71,23 @@ def run_probe(today: str, progress: Callable[[str, int, int], None]) -> Machine:
 
 
 def keep(machine: Machine) -> Path:
-    """Stores the machine among the user's facts: written, made durable, then renamed."""
-    folder = home() / "machines"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{machine.name}.toml"
+    """Stores the machine among the user's facts: written, made durable, then renamed.
+
+    Raises:
+        InputError: the user's folder cannot be written.
+    """
+    path = home() / "machines" / f"{machine.name}.toml"
+    try:
+        _write(machine, path)
+    except OSError as error:
+        reason = f"cannot be written: {error.strerror}"
+        raise InputError(reason, where=str(path), hint="SEXTANT_HOME moves it") from None
+    load_facts.cache_clear()
+    return path
+
+
+def _write(machine: Machine, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [f"[{machine.name}]"]
     for key in Machine.__dataclass_fields__:
         value = getattr(machine, key)
@@ -86,8 +100,6 @@ def keep(machine: Machine) -> Path:
         stream.flush()
         os.fsync(stream.fileno())
     beside.rename(path)
-    load_facts.cache_clear()
-    return path
 
 
 def _toml(value: object) -> str:

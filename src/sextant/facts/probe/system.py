@@ -122,7 +122,7 @@ def messages() -> dict[str, float]:
             assert member.stdout is not None
             member.stdout.readline()
         time.sleep(0.3)  # declarations travel
-        return _fan_outs(session, zenoh)
+        return _fan_outs(session)
     finally:
         for member in members:
             member.kill()
@@ -130,7 +130,7 @@ def messages() -> dict[str, float]:
         session.close()
 
 
-def _fan_outs(session: Any, zenoh: Any) -> dict[str, float]:
+def _fan_outs(session: Any) -> dict[str, float]:
     medians, spreads = [], []
     for count in _ECHO_MEMBERS:
 

@@ -79,7 +79,8 @@ def build_index(
         num_shards: documents are spread over so many, by a hash of their ids.
         faiss_key: a Faiss factory string, for every shard.
         overlap_tokens: the most that neighbouring chunks share, in whole sentences.
-        first_window: index the first window of each document only, as sentence-transformers sees it.
+        first_window: index the first window of each document only, as sentence-transformers sees
+            it.
         progress: hears how far it is.
 
     Raises:

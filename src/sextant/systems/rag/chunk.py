@@ -46,8 +46,8 @@ class Chunk:
 class ChunkRule:
     """How documents are cut.
 
-    `max_tokens` counts the title, but not the model's special tokens. `first_only` keeps a document's
-    first chunk alone, which is what a model that cuts its input off sees of it.
+    `max_tokens` counts the title, but not the model's special tokens. `first_only` keeps a
+    document's first chunk alone, which is what a model that cuts its input off sees of it.
     """
 
     max_tokens: int

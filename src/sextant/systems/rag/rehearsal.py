@@ -54,7 +54,8 @@ class Observed:
 
 
 def gather_material(corpus: Corpus, folder: ModelFolder, most: int, num_questions: int) -> Material:
-    """Reads documents until they make `most` passages; counts tokens, and makes questions of titles.
+    """Reads documents until they make `most` passages; counts tokens, and makes questions of
+    titles.
 
     Raises:
         InputError: the corpus holds no document with text.

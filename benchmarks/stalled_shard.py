@@ -1,0 +1,70 @@
+"""One shard of 8 stopped (SIGSTOP) under load: lateness, coverage, expected against measured recall."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+
+from benchmarks.bench import Figure, needs
+from sextant.fleet import Fault, Fleet
+from sextant.systems.rag.build import build_index
+from sextant.systems.rag.corpus import open_corpus
+from sextant.systems.rag.drill import drill
+from sextant.systems.rag.embed import open_embedder
+from sextant.systems.rag.evaluate import read_queries
+from sextant.systems.rag.service import open_service
+
+_SHARDS, _K, _DEADLINE_S, _STOPPED = 8, 10, 0.2, "10s"
+_LATE_S, _RECALL_OFF = 0.02, 0.03
+
+
+def run() -> list[Figure]:
+    """Drives SciFact claims at eight shard processes while one is stopped for ten seconds."""
+    folder = needs("scifact")
+    questions = list(read_queries(folder / "queries.jsonl").values())
+    embedder = open_embedder()
+    with tempfile.TemporaryDirectory() as name, Fleet.start() as fleet:
+        build_index(open_corpus(str(folder)), Path(name), embedder, num_shards=_SHARDS)
+        with open_service(Path(name), fleet, embedder=embedder) as service:
+            fault = Fault.parse(f"stop:shard/3@1s+{_STOPPED}")
+            seen = drill(service, questions, [fault], k=_K, deadline_s=_DEADLINE_S)
+    partial = [one for one in seen.asked if one.coverage < 1]
+    lateness = sorted(max(0.0, one.latency_s - _DEADLINE_S) for one in seen.asked)
+    late = lateness[int(0.99 * len(lateness))]
+    coverage = statistics.median(one.coverage for one in partial)
+    recall = statistics.mean(one.recall for one in partial)
+    expected = statistics.mean(one.expected_recall for one in partial)
+    shot = seen.shots[0]
+    return [
+        Figure(
+            name=f"lateness p99 of {len(lateness)} answers",
+            measured=late,
+            unit="s",
+            bar="<= deadline + 20 ms",
+            held=late <= _LATE_S and shot.landed,
+            beside={"worst": lateness[-1], "deadline_s": _DEADLINE_S},
+        ),
+        Figure(
+            name="coverage with one of 8 stopped",
+            measured=coverage,
+            unit="",
+            bar="7/8",
+            held=abs(coverage - 7 / 8) < 0.02,
+            beside={"7/8": 7 / 8},
+        ),
+        Figure(
+            name=f"recall of {len(partial)} partial answers",
+            measured=recall,
+            unit="",
+            bar=f"within {_RECALL_OFF} of the expected",
+            held=abs(recall - expected) <= _RECALL_OFF,
+            beside={"expected": expected},
+        ),
+        Figure(
+            name="stopped shard noticed after",
+            measured=shot.recovery.detect_s or float("inf"),
+            unit="s",
+            beside={"full again": shot.recovery.full_s or float("inf")},
+        ),
+    ]
