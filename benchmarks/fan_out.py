@@ -17,7 +17,7 @@ class Idle(Member):
     def warm(self) -> None:
         """Has nothing to load."""
 
-    def handle(self, body: bytes, deadline: Deadline) -> bytes:
+    def handle(self, body: bytes, deadline: Deadline) -> bytes:  # noqa: ARG002
         """Answers at once."""
         return b""
 

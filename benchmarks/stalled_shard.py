@@ -1,4 +1,4 @@
-"""One shard of 8 stopped (SIGSTOP) under load: lateness, coverage, expected against measured recall."""
+"""One shard of 8 stopped (SIGSTOP) under load: lateness, coverage, recall against the expected."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 from benchmarks.bench import Figure, needs
 from sextant.fleet import Fault, Fleet
+from sextant.systems.rag.beir import read_queries
 from sextant.systems.rag.build import build_index
 from sextant.systems.rag.corpus import open_corpus
+from sextant.systems.rag.document import Troubles
 from sextant.systems.rag.drill import drill
 from sextant.systems.rag.embed import open_embedder
-from sextant.systems.rag.evaluate import read_queries
 from sextant.systems.rag.service import open_service
 
 _SHARDS, _K, _DEADLINE_S, _STOPPED = 8, 10, 0.2, "10s"
@@ -22,7 +23,7 @@ _LATE_S, _RECALL_OFF = 0.02, 0.03
 def run() -> list[Figure]:
     """Drives SciFact claims at eight shard processes while one is stopped for ten seconds."""
     folder = needs("scifact")
-    questions = list(read_queries(folder / "queries.jsonl").values())
+    questions = list(read_queries(folder / "queries.jsonl", Troubles()).values())
     embedder = open_embedder()
     with tempfile.TemporaryDirectory() as name, Fleet.start() as fleet:
         build_index(open_corpus(str(folder)), Path(name), embedder, num_shards=_SHARDS)

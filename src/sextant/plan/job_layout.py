@@ -106,7 +106,7 @@ def _accelerators(
 
 
 def _divisible(gpus: int, batch: int, machine: Machine) -> int:
-    """The accelerators that can be used: never more than sequences times a full split of a model."""
+    """The accelerators that can be used: no more than sequences times a full split of a model."""
     most = batch * machine.units * 64
     while gpus > most:
         gpus //= 2

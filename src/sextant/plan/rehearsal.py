@@ -181,7 +181,7 @@ def _times(
 
 
 def _lean(shape: RetrievalShape, cores: int, seconds: dict[str, float]) -> Lean:
-    """Shares of one query's busy time by axis; who asks waits for the fan-out, which is coordination."""
+    """Shares of a query's busy time by axis; who asks waits for the fan-out: coordination."""
     busy = {
         Axis.DATA: shape.shards * seconds["handle"],
         Axis.INFERENCE: cores * seconds["embed"],

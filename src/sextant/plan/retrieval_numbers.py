@@ -164,7 +164,8 @@ def time_numbers(question: Question, facts: Facts) -> list[Quantity]:
             "s",
             1.55,
             f"embed {show_seconds(question.embed_s)} + lists "
-            f"{show_seconds(look.chosen.coarse_s)} + fan-out {show_seconds(look.fan_out_p99_s)} + merge {show_seconds(look.merge_s)}",
+            f"{show_seconds(look.chosen.coarse_s)} + fan-out "
+            f"{show_seconds(look.fan_out_p99_s)} + merge {show_seconds(look.merge_s)}",
             TAIL,
         ),
         within(

@@ -83,7 +83,8 @@ def _recovered(shot: Shot) -> Expectation:
         seen = f"noticed after {show_seconds(detect)}, {seen}"
     return Expectation(
         what=f"{shot.fault} is noticed and healed",
-        expected=f"noticed within {show_seconds(_DETECT_S)}, full again within {show_seconds(most)}",
+        expected=f"noticed within {show_seconds(_DETECT_S)}, "
+        f"full again within {show_seconds(most)}",
         measured=seen,
         held=held,
     )

@@ -1,4 +1,4 @@
-"""The model that ships: our forward pass against the library's, and the commands from end to end."""
+"""MiniLM: our forward pass against the library's, and the commands from end to end."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ TEXTS = [
 ]
 
 
+@pytest.mark.slow
 def test_our_forward_pass_gives_the_librarys_vectors() -> None:
     pytest.importorskip("sentence_transformers")
     exact = open_embedder(number_format="float32")

@@ -174,7 +174,7 @@ def test_two_builds_in_one_place_are_refused(corpus: Path, tmp_path: Path, embed
 
         tried = False
 
-        def stage(self, what: str, total: int | None) -> None:
+        def stage(self, what: str, total: int | None) -> None:  # noqa: ARG002
             if not self.tried:
                 self.tried = True
                 with pytest.raises(InputError, match="another build"):

@@ -1,4 +1,4 @@
-"""Every kind of corpus is read; bad input is a clear error or a counted trouble, never a traceback."""
+"""Every kind of corpus is read; bad input is a clear error or a counted trouble."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics agree with an independent implementation (trec_eval); queries, judgements and runs are BEIR's."""
+"""Metrics agree with trec_eval; queries, judgements and runs are BEIR's and TREC's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threads that stand in for a fleet keep its promises: the deadline, and a reason for everyone missing."""
+"""Threads that stand in for a fleet keep its promises: the deadline, a reason for the missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Echo(Member):
         if self.name == "refuses":
             raise InputError("will not")
 
-    def handle(self, body: bytes, deadline: Deadline) -> bytes:
+    def handle(self, body: bytes, deadline: Deadline) -> bytes:  # noqa: ARG002
         if self.name == "slow":
             self.released.wait(0.5)
         if self.name == "breaks":
