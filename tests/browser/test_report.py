@@ -185,3 +185,18 @@ def luminance(colour: str) -> float:
 def contrast(one: float, two: float) -> float:
     """The ratio of contrast of two luminances (WCAG 2.2)."""
     return (max(one, two) + 0.05) / (min(one, two) + 0.05)
+
+
+DEMO = Path(__file__).parents[2] / "demo" / "report.html"
+
+
+@pytest.mark.skipif(not DEMO.exists(), reason="`make demo` has not been run here")
+def test_the_report_of_the_demo_prints_on_one_page(browser: Any) -> None:
+    browser.get(DEMO.as_uri())
+    assert browser.get_log("browser") == []
+    for inches in (A4_INCHES, LETTER_INCHES):
+        pages_of = printed(browser, inches).pages
+        assert len(pages_of) == 1
+    text = pages_of[0].extract_text()
+    for words in ("Web-scale RAG", "query_p50_s", "coverage", "stop:shard/1"):
+        assert words in text

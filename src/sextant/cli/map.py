@@ -14,6 +14,7 @@ from sextant.units import show_ratio
 
 if TYPE_CHECKING:
     from sextant.plan.chart import Pair, Row
+    from sextant.workload import Workload
 
 _BOOK_TITLES = {
     "web-scale-rag": "Web-scale RAG",
@@ -74,7 +75,9 @@ def _rows(specs: Sequence[str], only: str | None, machine: str | None) -> list[R
             close = difflib.get_close_matches(name, NAMES, 1, cutoff=0.4)
             hint = f"did you mean {close[0]!r}?" if close else "one of " + ", ".join(NAMES)
             raise InputError(f"the atlas has no {name[:80]!r}", where="--only", hint=hint)
-    workloads = [(load_atlas(name), None) for name in dict.fromkeys(names)]
+    workloads: list[tuple[Workload, str | None]] = [
+        (load_atlas(name), None) for name in dict.fromkeys(names)
+    ]
     workloads += [(load_spec(spec), machine) for spec in specs]
     rows: dict[str, Row] = {}
     for workload, on in workloads:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from sextant.errors import InputError
 
 _FILE = Path(__file__).parent / "training.toml"
 
@@ -33,6 +35,25 @@ class TrainingFacts:
             if machine in row["machines"]:
                 return row
         return self.generation[DEFAULT_GENERATION]
+
+
+def with_constants(facts: TrainingFacts, path: Path) -> TrainingFacts:
+    """The same facts with the constants that `sextant calibrate` wrote to a file.
+
+    Raises:
+        InputError: the file cannot be read, or names a constant that no law has.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))["constant"]
+        rows = {str(name): {**row, "value": float(row["value"])} for name, row in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "`sextant calibrate ROWS.json --machine NAME --out FILE` writes one"
+        raise InputError(f"not constants: {error}", where=str(path), hint=hint) from None
+    unknown = sorted(rows.keys() - facts.constant.keys())
+    if unknown:
+        raise InputError(f"no law has a constant {unknown[0]!r}", where=str(path))
+    constant = {name: {**row, **rows.get(name, {})} for name, row in facts.constant.items()}
+    return replace(facts, constant=constant)
 
 
 @cache

@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -58,13 +59,15 @@ class Cluster:
         Raises:
             EngineError: there is none at that address, or Ray is not installed.
         """
+        hint = "ray start --head starts one; without an address a local one is used"
+        if not _answers(address):
+            raise EngineError(f"no Ray cluster at {address}", hint=hint)
         ray = _import_ray(_QUIET_ENV)
         started_ray = not ray.is_initialized()
         if started_ray:
             try:
                 _init(ray, address=address)
             except Exception as error:
-                hint = "ray start --head starts one; without an address a local one is used"
                 raise EngineError(f"no Ray cluster at {address}: {error}", hint=hint) from error
         return cls(ray, ray.util.get_node_ip_address(), None, started_ray)
 
@@ -191,6 +194,18 @@ class _environment:  # noqa: N801  reads as the statement it is
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _answers(address: str) -> bool:
+    """Whether something listens there; asked first, because Ray itself tries for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        return True  # a name that only Ray can resolve, such as `auto`
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=3.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def _import_ray(env: Mapping[str, str]) -> Any:

@@ -29,6 +29,11 @@ class Kernels:
     fused_era: bool
     """Whether every stack for this generation has fused attention (all since Hopper)."""
 
+    @property
+    def recent(self) -> bool:
+        """Whether the generation has fp4 (Blackwell and later)."""
+        return "fp4" in self.matmul_ceiling
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accelerator:

@@ -20,7 +20,7 @@ def layer_bytes(job: Job) -> Column:
     Source: Korthikanti et al. 2022, arXiv 2205.05198, equation 2 (10 + 24/t + 5 a s/(h t)).
     """
     split = np.where(job.sequence_parallel > 0, job.tp, 1.0)
-    dropout = np.where(job.mlp_matrices < 3.0, 2.0, 0.0)
+    dropout = 2.0 * job.dropout
     copies = job.moe_layers / job.layers * job.active_experts * 4.0 * job.hidden / job.tp
     size = 1.0 - 0.25 * job.low_precision
     heads = (job.heads + 2.0 * job.kv_heads) * job.head_width + job.heads * job.value_width
@@ -86,7 +86,7 @@ def head_bytes(job: Job) -> Column:
 
     Source: Korthikanti et al. 2022, section 4.3 (4 s b h (1 + V/h) / t), plus 16-bit logits.
     """
-    each = np.where(job.fused_loss > 0, 2.0, 2.0 + 4.0 + 4.0)
+    each = np.where(job.lean_loss, 2.0, 2.0 + 4.0 + 4.0)
     return job.tokens * (job.vocab / job.tp * each + 4.0 * job.hidden)
 
 

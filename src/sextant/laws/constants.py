@@ -60,6 +60,8 @@ class Constants:
     """Share of a node's links that the first fully sharded stacks reached, hiding nothing."""
     sync_s: float
     """Wait for the host at each recomputed layer of an eager stack."""
+    early_sync_s: float
+    """The same in the first stacks that joined 3D layouts and ZeRO 1."""
     straggler: float
     """Slow-down for each doubling of the nodes."""
     step_s: float

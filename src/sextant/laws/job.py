@@ -81,6 +81,7 @@ class Job:
     fused_loss: Column
     # precision and machine
     low_precision: Column
+    quarter: Column
     element_bytes: Column
     matmul_flops_per_s: Column
     wide_flops_per_s: Column
@@ -121,6 +122,32 @@ class Job:
     def moe_layers(self) -> Column:
         """Layers with experts."""
         return np.where(self.experts > 0, self.layers - self.dense_layers, 0.0)
+
+    @property
+    def dropout(self) -> Column:
+        """1 where layers drop out: GPT-3's kin before 2023. Source: arXiv 2005.14165, appendix B."""
+        return np.where((self.mlp_matrices < 3.0) & (self.early == 0.0), 1.0, 0.0)
+
+    @property
+    def lean_loss(self) -> Flags:
+        """Whether logits are kept in 16 bits alone: as stated, and in the first fused stacks.
+
+        Source: llm-foundry's default loss (fused, backward in place).
+        """
+        found: Flags = (self.fused_loss > 0.0) | (self.early > 0.0)
+        return found
+
+    @property
+    def joined(self) -> Flags:
+        """Whether the stack is of the first that joined 3D layouts and ZeRO 1 (2021, 2022)."""
+        found: Flags = (self.unfused > 0.0) & (self.zero >= 1.0)
+        return found
+
+    @property
+    def vendor(self) -> Flags:
+        """Whether the stack is a current one of the chip's maker (Megatron Core and its kin)."""
+        found: Flags = (self.unfused + self.early + self.native) == 0.0
+        return found
 
     @classmethod
     def stack(cls, jobs: Sequence[Job]) -> Job:
@@ -206,6 +233,7 @@ def machine_columns(accelerator: Accelerator, precision: str) -> dict[str, float
     wide = "bf16" if low else precision
     return {
         "low_precision": float(low),
+        "quarter": float(precision == "fp4"),
         "element_bytes": 4.0 if precision == "fp32" else 2.0,
         "matmul_flops_per_s": accelerator.peak(precision) * accelerator.ceiling(precision),
         "wide_flops_per_s": accelerator.peak(wide) * accelerator.ceiling(wide),
@@ -220,7 +248,7 @@ def machine_columns(accelerator: Accelerator, precision: str) -> dict[str, float
         "tile_rows": kernels.tile_rows,
         "tile_columns": kernels.tile_columns,
         "throttled": float(kernels.fused_era),
-        "recent": float("fp4" in kernels.matmul_ceiling),
+        "recent": float(kernels.recent),
     }
 
 
@@ -232,7 +260,8 @@ def era_columns(
     Nothing in a job names its software, but its parts date it. Before FlashAttention (May 2022)
     stood A100s, GELU models of at most 2,048 tokens and 3D layouts or fp16; the first fused
     kernels came with learned positions and GELU under FSDP. SwiGLU models and 3D layouts on newer
-    chips run the vendor's kernels, sharded gradients or weights PyTorch's own.
+    chips run the vendor's kernels, sharded gradients or weights PyTorch's own (in fp8 and on
+    Blackwell only where it is said to compile).
     Source: Dao et al. 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691; Shah et al. 2024,
     arXiv 2407.08608.
     """
@@ -240,7 +269,8 @@ def era_columns(
     old_model = shape.mlp == "gelu" and shape.sequence <= 2048
     unfused = not kernels.fused_era and old_model and (layout.zero < 2 or precision == "fp16")
     early = not unfused and shape.learned_positions and shape.mlp == "gelu"
-    native = layout.zero >= 2 and not unfused and not early
+    own = layout.compiled or not (precision in LOW_PRECISIONS or kernels.recent)
+    native = layout.zero >= 2 and own and not unfused and not early
     forward = kernels.native_attention_forward if native else kernels.vendor_attention_forward
     backward = kernels.native_attention_backward if native else kernels.vendor_attention_backward
     return {

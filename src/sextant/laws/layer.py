@@ -127,7 +127,7 @@ def stream_bytes(job: Job) -> tuple[Column, Column]:
     queries, keys and values. Sequence parallelism splits the first part, tensor the others.
     Source: count of the kernels in Megatron-LM's layer.
     """
-    dropout = np.where(job.mlp_matrices < 3.0, 1.0, 0.0)
+    dropout = job.dropout
     split = np.where(job.sequence_parallel > 0, job.tp, 1.0)
     gates = job.mlp_matrices - 1.0
     moe = job.moe_layers / job.layers
@@ -184,6 +184,6 @@ def vocabulary_s(job: Job, constants: Constants) -> Column:
         + matmul_s(t, h, v, job, constants, flops_per_s=rate)
         + matmul_s(h, v, t, job, constants, flops_per_s=rate)
     )
-    each = np.where(job.fused_loss > 0, FUSED_LOSS_BYTES, LOSS_BYTES)
+    each = np.where(job.lean_loss, FUSED_LOSS_BYTES, LOSS_BYTES)
     loss = t * v * each / (job.bandwidth * constants.stream_share)
     return (1.0 + job.mtp_layers) * (products + loss)

@@ -45,6 +45,13 @@ def matmul_s(
     return roofline_s(flops * loss, moved, flops_per_s, job.bandwidth) + constants.kernel_s
 
 
+FP4_CASTS = 2.0
+"""Casting to fp4 over casting to fp8: rotation and stochastic rounding in both directions.
+
+Source: NVIDIA 2025, arXiv 2509.25149, section 4 (assumption: one more pass over each operand).
+"""
+
+
 def training_matmul_s(
     rows: Column, columns: Column, depth: Column, job: Job, constants: Constants
 ) -> tuple[Column, Column]:
@@ -56,13 +63,14 @@ def training_matmul_s(
     Source: Micikevicius et al. 2022, arXiv 2209.05433 (fp8 training).
     """
     rate = sustained(job.matmul_flops_per_s, job, constants)
-    size = 2.0 - job.low_precision
+    size = 2.0 - job.low_precision - 0.5 * job.quarter
     forward = matmul_s(rows, columns, depth, job, constants, flops_per_s=rate, element_bytes=size)
     inputs = matmul_s(rows, depth, columns, job, constants, flops_per_s=rate, element_bytes=size)
     weights = matmul_s(depth, columns, rows, job, constants, flops_per_s=rate, element_bytes=size)
     stream = job.bandwidth * constants.stream_share
-    cast_in = job.low_precision * 3.0 * (rows * depth + depth * columns) / stream
-    cast_out = job.low_precision * 4.0 * rows * columns / stream
+    each = job.low_precision * (1.0 + job.quarter * (FP4_CASTS - 1.0))
+    cast_in = each * 3.0 * (rows * depth + depth * columns) / stream
+    cast_out = each * 4.0 * rows * columns / stream
     return forward + cast_in, inputs + weights + cast_out
 
 

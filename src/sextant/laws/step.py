@@ -23,7 +23,6 @@ from sextant.laws.traffic import (
     sharded_s,
     stage_send_s,
     tensor_s,
-    vendor,
 )
 from sextant.laws.weights import stage_weights
 
@@ -108,7 +107,8 @@ def step_parts(columns: Job, constants: Constants) -> Parts:
     expert = expert_s(columns, constants)
     sharded = sharded_s(columns, constants, work)
     floor = np.maximum(0.0, constants.launch_s - work.forward - work.backward - recompute)
-    floor = floor + constants.sync_s * columns.full * np.maximum(columns.unfused, columns.early)
+    sync = np.where(columns.joined, constants.early_sync_s, constants.sync_s)
+    floor = floor + sync * columns.full * np.maximum(columns.unfused, columns.early)
     layer = work.forward + work.backward + recompute + tensor + context + expert + sharded + floor
 
     full = fullest_stage_layers(columns)
@@ -160,7 +160,7 @@ def accumulate_s(columns: Job, constants: Constants, parameters: Column) -> Colu
     """
     shards = np.where(columns.zero >= 2.0, columns.dp * columns.cp, 1.0)
     moved = parameters / shards * (2.0 * gradient_width(columns) + 2.0)
-    several = (columns.micro_batches > 1.0) & (vendor(columns) == 0.0)
+    several = (columns.micro_batches > 1.0) & ~columns.vendor
     return np.where(several, moved / (columns.bandwidth * constants.stream_share), 0.0)
 
 

@@ -26,11 +26,6 @@ Source: Megatron Core, `overlap_p2p_comm` (assumption: 70% hidden; no row sets i
 """
 
 
-def vendor(job: Job) -> Column:
-    """Whether the stack is a current one of the chip's maker (Megatron Core and its kin)."""
-    return (1.0 - job.unfused) * (1.0 - job.early) * (1.0 - job.native)
-
-
 def tensor_s(job: Job, constants: Constants) -> Column:
     """Tensor-parallel all-reduces of one layer and micro-batch, forward and backward.
 
@@ -39,11 +34,10 @@ def tensor_s(job: Job, constants: Constants) -> Column:
     Source: Shoeybi et al. 2019, section 3; Korthikanti et al. 2022, section 4.2.2.
     """
     message = job.tokens * job.hidden * job.element_bytes
-    joined = (job.unfused > 0) & (job.zero >= 1.0)
-    slow = np.where(joined, constants.early_fast_share / constants.fast_share, 1.0)
+    slow = np.where(job.joined, constants.early_fast_share / constants.fast_share, 1.0)
     ranks = group(job.tp, ONE, job)
     once = all_reduce_s(message, ranks, replace(job, fast_link=job.fast_link * slow), constants)
-    shown = np.where(vendor(job) > 0, constants.tensor_exposed, 1.0)
+    shown = np.where(job.vendor, constants.tensor_exposed, 1.0)
     shown = np.where(job.tp_overlap > 0, np.minimum(shown, 1.0 - TENSOR_OVERLAP), shown)
     return (4.0 + 2.0 * job.full) * once * shown
 
@@ -94,7 +88,7 @@ def stage_send_s(job: Job, constants: Constants) -> Column:
     message = job.tokens * job.hidden * job.element_bytes / job.tp
     crosses = job.tp * job.cp * job.dp * 2.0 > job.fast_domain
     one = send_s(message, crosses, job, constants)
-    beside = (vendor(job) > 0) & (job.interleave > 1.0)
+    beside = job.vendor & (job.interleave > 1.0)
     waits = np.where(beside, SEND_OVERLAPPED, 1.0) * constants.pipeline_exposed
     return np.where(job.pp > 1.0, 2.0 * job.interleave * one * waits, 0.0)
 
@@ -111,8 +105,9 @@ def layer_gathers(job: Job, constants: Constants) -> Gathers:
     """FSDP's collectives of one layer, over data and context ranks.
 
     Weights travel in the precision of the products' inputs (16 bits), gradients in fp32 unless
-    the layout says otherwise. Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 7; Zhao et al.
-    2023, arXiv 2304.11277.
+    the layout says otherwise.
+    Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 7; Zhao et al. 2023,
+    arXiv 2304.11277.
     """
     held = stage_weights(job, ONE, NOTHING).total
     ranks = group(job.dp * job.cp, job.tp, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -111,7 +112,7 @@ def report(asked: Batch, predictions: Sequence[Prediction]) -> Report:
 def _score(case: str, asked: Batch, made: Sequence[Prediction], at: Sequence[int]) -> CaseScore:
     timed = [i for i in at if _measured(asked, i, "step_s") is not None]
     said = np.array([made[i].step_s for i in timed])
-    seen = np.array([_measured(asked, i, "step_s") or np.nan for i in timed])
+    seen = np.array([_measured(asked, i, "step_s") or math.nan for i in timed])
     off = said / seen - 1.0 if timed else said
     low = np.array([made[i].step_s_low for i in timed])
     high = np.array([made[i].step_s_high for i in timed])
@@ -215,7 +216,7 @@ def regret(asked: Batch, made: Sequence[Prediction], at: Sequence[int]) -> float
     found = []
     for members in sets.values():
         if len(members) > 1:
-            seen = {i: _measured(asked, i, "step_s") or np.inf for i in members}
+            seen = {i: _measured(asked, i, "step_s") or math.inf for i in members}
             picked = min(members, key=lambda i: made[i].step_s)
             found.append(seen[picked] / min(seen.values()) - 1.0)
     return float(np.mean(found)) if found else None

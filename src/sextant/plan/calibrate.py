@@ -10,7 +10,7 @@ import numpy as np
 
 from sextant.facts.training import TrainingFacts
 from sextant.laws.constants import Constants
-from sextant.laws.job import Column, take
+from sextant.laws.job import Column, Index, take
 from sextant.laws.memory import held
 from sextant.laws.step import step_parts
 from sextant.plan.predictions import Batch, chosen
@@ -80,16 +80,22 @@ def _figures(batch: Batch, key: str) -> Column:
 
 
 def fit(
-    known: Evidence, training: TrainingFacts, *, names: Sequence[str], use: Column | None = None
+    known: Evidence,
+    training: TrainingFacts,
+    *,
+    names: Sequence[str],
+    use: Column | None = None,
+    start: str = "prior",
 ) -> Constants:
     """The constants that explain the rows best and stay near their priors.
 
     Maximum a posteriori: squares of log errors over `NOISE` (large ones count linearly), plus
     squares of each constant's log distance from its prior over its spread; Gauss-Newton.
-    Constants not named keep their prior.
+    `start` is where they start and are drawn to: the benchmarks' `prior`, or the `value` that
+    ships, for a machine of one's own. Constants not named stay there.
     """
     rows = training.constant
-    prior = Constants(**{name: float(row["prior"]) for name, row in rows.items()})
+    prior = Constants(**{name: float(row[start]) for name, row in rows.items()})
     chosen_names = list(names)
     centre = np.log([getattr(prior, name) for name in chosen_names])
     spread = np.log([float(rows[name]["spread"]) for name in chosen_names])
@@ -126,7 +132,7 @@ def _round(x: Column, known: Evidence, mask: Column, constants: Any) -> tuple[Co
     return x + step, float(np.abs(step).max())
 
 
-def _errors(known: Evidence, constants: Constants, picked: Column, mask: Column) -> Column:
+def _errors(known: Evidence, constants: Constants, picked: Index, mask: Column) -> Column:
     assert known.batch.columns is not None
     columns = take(known.batch.columns, picked)
     times = np.log(step_parts(columns, constants).total / known.step_s)
@@ -145,23 +151,29 @@ def mean_error(known: Evidence, constants: Constants, use: Column) -> float:
 
 
 def calibrate(
-    batch: Batch, training: TrainingFacts, *, names: Sequence[str] = MACHINE_CONSTANTS
+    batch: Batch,
+    training: TrainingFacts,
+    *,
+    names: Sequence[str] = MACHINE_CONSTANTS,
+    start: str = "value",
 ) -> Fit:
     """Fit constants to all rows, and say the error on rows held back (five folds)."""
     known = evidence(batch)
     everything = np.ones(len(batch.rows), dtype=bool)
-    best = fit(known, training, names=names)
+    best = fit(known, training, names=names, start=start)
     timed = np.flatnonzero(~np.isnan(known.step_s))
     folds = min(5, len(timed))
     held_back = []
     for fold in range(folds if folds > 1 else 0):
         out = np.zeros(len(batch.rows), dtype=bool)
         out[timed[fold::folds]] = True
-        held_back.append(mean_error(known, fit(known, training, names=names, use=~out), out))
+        held_back.append(
+            mean_error(known, fit(known, training, names=names, use=~out, start=start), out)
+        )
     prior = training.constant
     moved = {
         name: float(
-            np.log(getattr(best, name) / float(prior[name]["prior"]))
+            np.log(getattr(best, name) / float(prior[name][start]))
             / np.log(float(prior[name]["spread"]))
         )
         for name in names

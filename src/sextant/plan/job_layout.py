@@ -121,7 +121,7 @@ def _search(
     machine: Machine,
     facts: Facts,
 ) -> Search:
-    recomputes = ("none", "selective", "full")
+    recomputes: tuple[str, ...] = ("none", "selective", "full")
     if training.recompute != "auto":
         recomputes = (training.recompute,)
     return search_layouts(

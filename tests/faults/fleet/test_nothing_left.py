@@ -65,15 +65,22 @@ class Driver:
         return cls(mark, home, temporary, process)
 
     def processes(self) -> list[str]:
-        """What still carries the mark, by command line."""
+        """What is left of its processes, by command line: by mark, and by logs held open."""
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
-                if self.mark.encode() in (entry / "environ").read_bytes().split(b"\0"):
+                marked = self.mark.encode() in (entry / "environ").read_bytes().split(b"\0")
+                if marked or any(map(self._is_inside, (entry / "fd").iterdir())):
                     found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
             except OSError:
                 continue
         return found
+
+    def _is_inside(self, descriptor: Path) -> bool:
+        try:
+            return str(descriptor.readlink()).startswith(str(self.temporary))
+        except OSError:
+            return False
 
     def left(self) -> list[str]:
         """Processes and files that are left."""

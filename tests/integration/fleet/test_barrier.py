@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from sextant.errors import InputError
+from sextant.errors import EngineError, InputError
 from sextant.fleet import BarrierError, Deadline, Fleet, MemberSpec, MemberState
 
 
@@ -63,3 +63,10 @@ def test_a_closed_gang_ends_at_once_and_frees_its_role(fleet: Fleet) -> None:
         gang.close()
         assert time.monotonic() - begun_s < 1.5
         assert str(gang.ask(b"x", Deadline.after(5)).missing[0]) == "brief/0 (down: left)"
+
+
+def test_no_cluster_at_an_address_is_said_soon() -> None:
+    begun_s = time.monotonic()
+    with pytest.raises(EngineError, match="no Ray cluster at 127.0.0.1:1"):
+        Fleet.start(address="127.0.0.1:1")
+    assert time.monotonic() - begun_s < 5.0

@@ -11,7 +11,6 @@ import pytest
 
 from sextant.errors import InputError
 from sextant.search.manifest import Manifest
-from sextant.systems.rag import blocks
 from sextant.systems.rag.build import BuildReport, build_index
 from sextant.systems.rag.corpus import open_corpus
 from sextant.systems.rag.service import Service, open_service
@@ -134,8 +133,7 @@ def test_bad_questions_are_refused(
 def test_a_killed_build_goes_on_and_gives_the_same_index(
     corpus: Path, tmp_path: Path, embedder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_CHUNKS", 10)
-    monkeypatch.setattr("sextant.systems.rag.build.BLOCK_CHUNKS", 10)
+    monkeypatch.setattr("sextant.systems.rag.spill.BLOCK_CHUNKS", 10)
     whole = build(corpus, tmp_path / "whole", type(embedder)())
     old = build(corpus, tmp_path / "index", type(embedder)(), num_shards=1).manifest
     embedder.dies_after = 25

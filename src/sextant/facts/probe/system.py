@@ -110,7 +110,7 @@ def messages() -> dict[str, float]:
     config = zenoh.Config()
     for key, value in {**listen, "listen/endpoints": f'["tcp/127.0.0.1:{port}"]'}.items():
         config.insert_json5(key, value)
-    session = zenoh.open(config)
+    session: Any = zenoh.open(config)
     members: list[subprocess.Popen[str]] = []
     try:
         connect = json.dumps({**listen, "connect/endpoints": f'["tcp/127.0.0.1:{port}"]'})

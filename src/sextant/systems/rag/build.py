@@ -13,23 +13,22 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import msgpack
 
 from sextant.errors import InputError
 from sextant.search import engine
 from sextant.search.manifest import MANIFEST, Manifest
+from sextant.search.shard import verify
 from sextant.search.writer import BUILDING, IndexWriter
-from sextant.systems.rag.blocks import BLOCK_CHUNKS, BlockStore
-from sextant.systems.rag.chunk import Chunk, ChunkRule, chunks
+from sextant.systems.rag.blocks import BlockStore
+from sextant.systems.rag.chunk import ChunkRule
 from sextant.systems.rag.document import Corpus, Troubles
 from sextant.systems.rag.embed import Embedder
 from sextant.systems.rag.passage import to_row
 from sextant.systems.rag.progress import Progress, Silent
+from sextant.systems.rag.spill import Spill
 
 _KEY_VERSION = "rag-build/1"
 
@@ -50,11 +49,11 @@ class BuildReport:
 
     manifest: Manifest
     up_to_date: bool
-    embedded: int
-    reused: int
-    seconds: float
-    embed_s: float
-    troubles: tuple[str, ...]
+    embedded: int = 0
+    reused: int = 0
+    seconds: float = 0.0
+    embed_s: float = 0.0
+    troubles: tuple[str, ...] = ()
 
 
 def build_index(
@@ -93,8 +92,7 @@ def build_index(
     if num_shards < 1:
         raise InputError(f"an index needs at least 1 shard, not {num_shards}", where="--shards")
     engine.check_key(faiss_key, embedder.dims)
-    folder = embedder.folder
-    window = folder.max_tokens - folder.num_special_tokens
+    window = embedder.folder.max_tokens - embedder.folder.num_special_tokens
     rule = ChunkRule(
         max_tokens=window,
         overlap_tokens=min(overlap_tokens, window // 4),
@@ -102,90 +100,66 @@ def build_index(
     )
     try:
         with _building(index_dir) as workshop:
-            spill = _Spill(workshop / "chunks.msgpack")
-            troubles = Troubles()
+            spill, troubles = Spill(workshop / "chunks.msgpack"), Troubles()
             progress.stage("reading and cutting", None)
             spill.write(corpus, embedder, rule, troubles, progress)
-            about = _about(corpus, embedder, rule)
-            options = {"shards": num_shards, "faiss": faiss_key, "version": _KEY_VERSION, **about}
-            key = _key(options, spill.sha256)
-            current = _current(index_dir)
-            if current is not None and current.key == key and _whole(index_dir, current):
-                return BuildReport(
-                    manifest=current,
-                    up_to_date=True,
-                    embedded=0,
-                    reused=0,
-                    seconds=time.perf_counter() - start_s,
-                    embed_s=0.0,
-                    troubles=tuple(troubles.lines()),
-                )
-            store = BlockStore(workshop / "vectors", embedder)
-            with IndexWriter(
-                index_dir,
-                key=key,
-                dims=embedder.dims,
-                num_shards=num_shards,
-                space=folder.fingerprint,
-                faiss_key=faiss_key,
-            ) as writer:
-                embed_s = _fill(writer, store, spill, progress)
-                progress.stage("writing shards", num_shards)
-                manifest = writer.publish(about, lambda _name: progress.advance())
+            wish = _Wish(num_shards, faiss_key, _about(corpus, embedder, rule))
+            made = _make(index_dir, wish, spill, embedder, progress)
+            shutil.rmtree(workshop, ignore_errors=True)
     except OSError as error:
         raise InputError(
             f"cannot write the index: {error.strerror or error}",
             where=str(error.filename or index_dir),
         ) from error
-    shutil.rmtree(index_dir / BUILDING, ignore_errors=True)
+    return replace(made, seconds=time.perf_counter() - start_s, troubles=tuple(troubles.lines()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the index shall be, but for its chunks."""
+
+    num_shards: int
+    faiss_key: str
+    about: dict[str, Any]
+
+    def key(self, chunks_sha256: str) -> str:
+        """Identifies the build: the same wish over the same chunks gives the same index."""
+        # Where the model and the corpus lie does not change the index; what is in them does.
+        about = {k: v for k, v in self.about.items() if k not in ("corpus", "model_path")}
+        told = [_KEY_VERSION, self.num_shards, self.faiss_key, about, chunks_sha256]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _make(
+    index_dir: Path, wish: _Wish, spill: Spill, embedder: Embedder, progress: Progress
+) -> BuildReport:
+    """Embed and publish, unless the current index is what is wished for, and whole."""
+    key = wish.key(spill.sha256)
+    manifest = _current(index_dir)
+    if manifest is not None and manifest.key == key and _whole(index_dir, manifest):
+        return BuildReport(manifest=manifest, up_to_date=True)
+    store = BlockStore(index_dir / BUILDING / "vectors", embedder)
+    with IndexWriter(
+        index_dir,
+        key=key,
+        dims=embedder.dims,
+        num_shards=wish.num_shards,
+        space=embedder.folder.fingerprint,
+        faiss_key=wish.faiss_key,
+    ) as writer:
+        embed_s = _fill(writer, store, spill, progress)
+        progress.stage("writing shards", wish.num_shards)
+        manifest = writer.publish(wish.about, lambda _name: progress.advance())
     return BuildReport(
         manifest=manifest,
         up_to_date=False,
         embedded=store.num_embedded,
         reused=store.num_reused,
-        seconds=time.perf_counter() - start_s,
         embed_s=embed_s,
-        troubles=tuple(troubles.lines()),
     )
 
 
-class _Spill:
-    """The corpus's chunks in a file, in order, with a digest of them all."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.num_chunks = 0
-        self.sha256 = ""
-
-    def write(
-        self,
-        corpus: Corpus,
-        embedder: Embedder,
-        rule: ChunkRule,
-        troubles: Troubles,
-        progress: Progress,
-    ) -> None:
-        digest = hashlib.sha256()
-        with self._path.open("wb") as stream:
-            for document in corpus.documents(troubles):
-                for chunk in chunks(document, embedder.folder, rule):
-                    packed = msgpack.packb(
-                        (chunk.document, chunk.title, chunk.start, chunk.end, chunk.text)
-                    )
-                    digest.update(packed)
-                    stream.write(packed)
-                    self.num_chunks += 1
-                progress.advance()
-        self.sha256 = digest.hexdigest()
-
-    def blocks(self) -> Iterator[list[Chunk]]:
-        with self._path.open("rb") as stream:
-            values = (Chunk(*value) for value in msgpack.Unpacker(stream))
-            while block := list(islice(values, BLOCK_CHUNKS)):
-                yield block
-
-
-def _fill(writer: IndexWriter, store: BlockStore, spill: _Spill, progress: Progress) -> float:
+def _fill(writer: IndexWriter, store: BlockStore, spill: Spill, progress: Progress) -> float:
     """Embed every chunk and hand it to its shard; returns the seconds that embedding took."""
     progress.stage("embedding", spill.num_chunks)
     embed_s = 0.0
@@ -211,12 +185,6 @@ def _about(corpus: Corpus, embedder: Embedder, rule: ChunkRule) -> dict[str, Any
     }
 
 
-def _key(options: dict[str, Any], chunks_sha256: str) -> str:
-    # Where the model and the corpus lie does not change the index; what is in them does.
-    told = {name: value for name, value in options.items() if name not in ("corpus", "model_path")}
-    return hashlib.sha256(f"{json.dumps(told, sort_keys=True)}{chunks_sha256}".encode()).hexdigest()
-
-
 def _current(index_dir: Path) -> Manifest | None:
     if not (index_dir / MANIFEST).exists():
         return None
@@ -229,8 +197,6 @@ def _current(index_dir: Path) -> Manifest | None:
 
 def _whole(index_dir: Path, manifest: Manifest) -> bool:
     """Whether every shard of the current index is as it was published."""
-    from sextant.search.shard import verify
-
     try:
         for card in manifest.shards:
             verify(index_dir / card.folder, card)

@@ -20,7 +20,7 @@ Format = Literal["float32", "bfloat16"]
 
 # Tokens in a batch, padding included: more does not fill the cores better, and its states leave the
 # caches.
-_BATCH_TOKENS = 8192
+_BATCH_TOKENS = 4096
 
 
 class Embedder(Protocol):

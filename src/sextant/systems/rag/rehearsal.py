@@ -108,7 +108,7 @@ def rehearse(
     start_s = time.perf_counter()
     with open_service(index_dir, fleet, embedder=embedder) as service:
         values["gang_ready_s"] = time.perf_counter() - start_s
-        values |= _sizes(report.manifest, index_dir, _gang(service))
+        values |= _sizes(report.manifest, _gang(service))
         service.warm()
         for question in material.questions[:_WARM_QUERIES]:
             service.search(question, k=k, deadline_s=_DEADLINE_S)
@@ -139,7 +139,7 @@ def _gang(service: Service) -> Gang:
     return service.gang
 
 
-def _sizes(manifest: Manifest, index_dir: Path, gang: Gang) -> dict[str, float]:
+def _sizes(manifest: Manifest, gang: Gang) -> dict[str, float]:
     try:
         import psutil
     except ImportError:

@@ -1,0 +1,159 @@
+"""`sextant backtest`: the planner's predictions beside measured runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sextant.cli.specs import add_json, print_json
+from sextant.errors import InputError
+
+if TYPE_CHECKING:
+    from sextant.plan.backtest import Report
+
+FIGURES = (".svg", ".html", ".png")
+SAID = ("step_s", "step_s_low", "step_s_high", "peak_memory_bytes", "out_of_memory")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "backtest",
+        help="score the training planner on measured runs",
+        description="Predicts each row's step time and memory and scores those that were measured.",
+        epilog="example: sextant backtest rows.json --held-out --figure scatter.svg",
+    )
+    parser.add_argument("rows", type=Path, metavar="ROWS.json", help="a list of runs")
+    parser.add_argument("--predictions", type=Path, metavar="FILE", help="write predictions by id")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="a scatter: .svg, .html, .png")
+    parser.add_argument(
+        "--held-out",
+        action="store_true",
+        help="predict each source with constants fitted on the other sources",
+    )
+    parser.add_argument("--constants", type=Path, metavar="FILE", help="as calibrate wrote them")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the accuracy page")
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the scores; rows that cannot be predicted are listed, never fatal."""
+    if args.figure and args.figure.suffix not in FIGURES:
+        raise InputError(
+            f"no such kind of figure: {args.figure.name!r}",
+            where="--figure",
+            hint="name it .svg, .html or .png",
+        )
+    rows = read_rows(args.rows)
+    from sextant.facts import load_facts
+    from sextant.facts.training import load_training_facts, with_constants
+    from sextant.laws.machine import constants_of, spread_of
+    from sextant.plan.accuracy import accuracy_page, held_out
+    from sextant.plan.backtest import report
+    from sextant.plan.predictions import batch, predict
+
+    training = load_training_facts()
+    if args.constants:
+        training = with_constants(training, args.constants)
+    asked = batch(rows, load_facts(), training)
+    spread = spread_of(training)
+    if args.held_out:
+        made = held_out(asked, training, spread)
+    else:
+        made = predict(asked, constants_of(training), spread)
+    found = report(asked, made)
+    if args.predictions:
+        said = {name: {k: row[k] for k in SAID} for name, row in found.predictions.items()}
+        write(args.predictions, json.dumps(said, indent=1, allow_nan=False))
+    if args.figure:
+        draw(args.figure, found)
+    if args.report:
+        command = f"sextant backtest {args.rows.name} --report {args.report.name}"
+        page = accuracy_page(asked, training, constants_of(training), spread, command)
+        write(args.report, page)
+    if args.json:
+        print_json(found.as_json())
+    else:
+        show(found)
+    return 0
+
+
+def read_rows(path: Path) -> list[Any]:
+    """The rows of a file: a JSON list, or an object that holds one under `rows`.
+
+    Raises:
+        InputError: it cannot be read, or is no list.
+    """
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(error.strerror or str(error), where=str(path)) from None
+    except ValueError as error:
+        raise InputError(f"not JSON: {error}", where=str(path)) from None
+    rows = read.get("rows") if isinstance(read, dict) else read
+    if not isinstance(rows, list):
+        hint = "the file holds a JSON list of runs, one object each"
+        raise InputError("no list of rows", where=str(path), hint=hint)
+    return rows
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(error.strerror or str(error), where=str(path)) from None
+
+
+def draw(path: Path, found: Report) -> None:
+    """Writes the scatter in the kind that the file's name asks for."""
+    from sextant.plan.backtest_figure import page, png, points_of, svg
+
+    points = points_of(found.rows)
+    if path.suffix == ".png":
+        try:
+            path.write_bytes(png(points))
+        except OSError as error:
+            raise InputError(error.strerror or str(error), where=str(path)) from None
+    else:
+        write(path, page(points) if path.suffix == ".html" else svg(points))
+
+
+def show(found: Report) -> None:
+    """Prints the scores as a table, then the rows left out."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from sextant.plan.accuracy import HEAD, percent
+
+    console = Console(width=132)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(HEAD):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for score in found.cases:
+        table.add_row(
+            score.case,
+            str(score.n),
+            percent(score.mean_error),
+            percent(score.bias, sign=True),
+            percent(score.baseline_error),
+            "" if score.rank_correlation is None else f"{score.rank_correlation:.3f}",
+            percent(score.regret),
+            percent(score.oom_precision, digits=0),
+            percent(score.oom_recall, digits=0),
+            percent(score.interval_coverage, digits=0),
+            percent(score.memory_mean_error),
+        )
+    if found.cases:
+        console.print(table)
+    print(f"{len(found.predictions)} rows predicted, {len(found.unpredictable)} not")
+    for name, why in found.unpredictable.items():
+        print(f"  {name}: {why}")
