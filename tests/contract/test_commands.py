@@ -35,6 +35,7 @@ ENGINES = {
     "zenoh",
 }
 START_S = 0.5
+BARE_S = 0.02
 
 
 def test_help_lists_the_commands_in_the_order_that_a_person_meets_them(sextant: Sextant) -> None:
@@ -110,22 +111,26 @@ def test_the_layout_search_needs_numpy_and_no_engine() -> None:
     [("--help",), ("plan", "atlas:web-scale-rag"), ("plan", "atlas:foundation-pretraining")],
 )
 def test_a_command_answers_within_half_a_second(arguments: tuple[str, ...]) -> None:
-    """The best of a few runs, in processor time: a busy machine must not fail it."""
+    """In processor time, the best of a few runs, for a busy machine must not fail it.
+
+    Where an interpreter alone takes longer than on a usual machine, so may the command.
+    """
+    allowed = START_S * max(1.0, min(processor_s("-c", "pass") for _ in range(3)) / BARE_S)
     best = float("inf")
     for _ in range(8):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-m", "sextant", *arguments],
-            stdout=subprocess.DEVNULL,
-            timeout=60,
-            check=True,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-        best = min(best, spent)
-        if best < START_S:
+        best = min(best, processor_s("-m", "sextant", *arguments))
+        if best < allowed:
             return
-    pytest.fail(f"{best:.2f} s")
+    pytest.fail(f"{best:.2f} s, where {allowed:.2f} s are allowed")
+
+
+def processor_s(*arguments: str) -> float:
+    """Seconds of the processor that a Python process takes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, *arguments]
+    subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 # --- exit 2: what the user wrote is wrong ---
@@ -216,7 +221,13 @@ INFEASIBLE = {
         "[model]\nlayers = 126\nhidden = 16384\nheads = 128\nkv_heads = 8\n"
         "[training]\ntokens = '15 trillion'\nfinish_within = '1 day'\n"
         "[fleet]\nmachine = 'h100'\ncount = 128",
-        r"compute|time|accelerators",
+        r"compute: 1,024 accelerators need .* and may take 24 h",
+    ),
+    "a batch that its ranks cannot share": (
+        "[model]\nlayers = 126\nhidden = 16384\nheads = 128\nkv_heads = 8\n"
+        "[training]\ntokens = '15 trillion'\nglobal_batch = 977\n"
+        "[fleet]\nmachine = 'h100'\ncount = 128",
+        r"divisibility: 1,024 accelerators .* 977 sequences, 126 layers and 128 heads",
     ),
     "a state that its fleet cannot hold": (
         "[model]\nlayers = 126\nhidden = 16384\nheads = 128\nkv_heads = 8\n"

@@ -56,7 +56,8 @@ def run_show(args: argparse.Namespace) -> int:
         try:
             row = facts.machine(args.name)
         except InputError:
-            names = [*facts.machines, *facts.rows]
+            aliases = [alias for machine in facts.machines.values() for alias in machine.aliases]
+            names = [*facts.machines, *aliases, *facts.rows]
             close = difflib.get_close_matches(args.name, names, 1, cutoff=0.4)
             hint = f"did you mean {close[0]!r}?" if close else "`sextant facts list` has them all"
             raise InputError(f"no such fact: {args.name[:80]!r}", hint=hint) from None

@@ -125,8 +125,11 @@ class Job:
 
     @property
     def dropout(self) -> Column:
-        """1 where layers drop out: GPT-3's kin before 2023. Source: arXiv 2005.14165, appendix B."""
-        return np.where((self.mlp_matrices < 3.0) & (self.early == 0.0), 1.0, 0.0)
+        """1 where layers drop out: models with GELU before fused attention, not since.
+
+        Source: Korthikanti et al. 2022, arXiv 2205.05198, section 4.1 (masks are counted).
+        """
+        return np.where((self.mlp_matrices < 3.0) & (self.unfused > 0.0), 1.0, 0.0)
 
     @property
     def lean_loss(self) -> Flags:
@@ -241,7 +244,7 @@ def machine_columns(accelerator: Accelerator, precision: str) -> dict[str, float
         "scalar_flops_per_s": accelerator.peak("fp32"),
         "bandwidth": accelerator.bandwidth_bytes_per_s,
         "memory": accelerator.memory_bytes,
-        "fast_link": max(accelerator.fast_link_bytes_per_s, 1.0),
+        "fast_link": max(accelerator.fast_link_bytes_per_s or accelerator.network_bytes_per_s, 1.0),
         "fast_domain": max(1, accelerator.fast_domain),
         "network": max(accelerator.network_bytes_per_s, 1.0),
         "processors": kernels.processors,

@@ -23,6 +23,13 @@ Source: torch.cuda.memory_reserved counts the caching allocator alone.
 """
 
 
+NATIVE_FRAGMENTS = 0.5
+"""Fragmentation of sharded data parallel, whose blocks are all alike, over that of 3D layouts.
+
+Source: llm-foundry's rows ran on cards that twice as much would not have fitted.
+"""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Held:
     """Bytes on the fullest GPU, as columns."""
@@ -128,8 +135,9 @@ def runtime(job: Job, constants: Constants, activations: Column) -> Column:
     groups = sum((np.where(n > 1.0, 1.0, 0.0) for n in degrees), ONE)
     groups = groups + np.where((job.pp > 1.0) & (job.tied > 0), 1.0, 0.0)
     own = constants.runtime_bytes + constants.group_bytes * groups
-    own = np.where(job.native > 0, NATIVE_RUNTIME * own, own)
-    return own + constants.fragmentation * activations
+    torch = (job.native > 0.0) | (job.early > 0.0)
+    lost = constants.fragmentation * np.where(torch, NATIVE_FRAGMENTS, 1.0)
+    return np.where(torch, NATIVE_RUNTIME * own, own) + lost * activations
 
 
 def held(columns: Job, constants: Constants) -> Held:

@@ -133,9 +133,10 @@ def _score(case: str, asked: Batch, made: Sequence[Prediction], at: Sequence[int
 
 
 def _measured(asked: Batch, place: int, key: str) -> float | None:
-    value = (asked.rows[place].get("measured") or {}).get(key)
-    usable = isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
-    return float(value) if usable else None
+    value: object = (asked.rows[place].get("measured") or {}).get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        return None
+    return float(value)
 
 
 def _mean(values: Column) -> float | None:

@@ -55,18 +55,14 @@ def choose_layout(
     """
     tokens = flops / 6.0 / max(1.0, shape.active_parameters)
     per_sequence = float(shape.sequence)
-    batch = training.global_batch or max(1, round(_TOKENS_PER_STEP / per_sequence))
+    batch = training.global_batch or _usual_batch(per_sequence)
     steps = max(1.0, tokens / (batch * per_sequence))
     gpus, because = _accelerators(workload, training, flops, machine, facts)
     # A batch that the ranks do not divide cannot be laid out; take the nearest that they do.
     gpus = _divisible(gpus, batch, machine)
     search = _search(training, shape, gpus, batch, machine, facts)
     if not search.best:
-        raise InfeasibleError(
-            search.constraint or "no layout divides the model and the batch",
-            where="fleet.count",
-            hint=f"{gpus:,} accelerators do not hold it: more machines, or a larger accelerator",
-        )
+        raise _nothing_fits(search, shape, gpus, batch)
     best = search.best[0]
     return Choice(
         layout=best.layout,
@@ -76,6 +72,25 @@ def choose_layout(
         tokens_per_step=batch * per_sequence,
         step_s=best.step_s,
         described=_described(search),
+    )
+
+
+def _usual_batch(tokens_per_sequence: float) -> int:
+    """Sequences of about four million tokens: a power of two, so that ranks divide it."""
+    return 1 << max(0, round(math.log2(_TOKENS_PER_STEP / tokens_per_sequence)))
+
+
+def _nothing_fits(
+    search: Search, shape: TransformerShape, gpus: int, batch: int
+) -> InfeasibleError:
+    if search.tightest is not None and search.constraint:
+        hint = f"{gpus:,} accelerators do not hold it: more machines, or a larger accelerator"
+        return InfeasibleError(search.constraint, where="fleet.count", hint=hint)
+    return InfeasibleError(
+        f"divisibility: {gpus:,} accelerators cannot share out a batch of {batch:,} sequences, "
+        f"{shape.layers} layers and {shape.heads} heads evenly",
+        where="training.global_batch",
+        hint="a global_batch (or a fleet.count) with more factors of two",
     )
 
 

@@ -54,6 +54,9 @@ def batch(rows: Sequence[Mapping[str, Any]], facts: Facts, training: TrainingFac
     """Rows read into columns; those that no law can take are set apart with the reason."""
     good, questions, refused = [], [], {}
     for place, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            refused[_name(row, place)] = "not an object"
+            continue
         try:
             asked = question(row, facts, training)
         except UnpredictableError as why:

@@ -19,6 +19,7 @@ from sextant.units import show, show_seconds
 
 _LAW = "laws/local.py with the probe's unit costs"
 _P99 = 2.326
+_HITS_A_DOCUMENT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,8 +73,9 @@ def _sizes(shape: RetrievalShape, cost: dict[str, float]) -> list[Quantity]:
     member = cost["member_memory_bytes"] + raw / shape.shards
     process = show(cost["member_memory_bytes"], "B")
     left = 1.0 - 1.0 / shape.shards
-    answers = shape.k * shape.questions
-    scatter = 1.2816 * math.sqrt(left * (1.0 - left) / answers) + 0.02
+    # Hits of one question come from a few documents, so they are not ten independent draws.
+    draws = shape.questions * max(1.0, shape.k / _HITS_A_DOCUMENT)
+    scatter = 1.2816 * math.sqrt(left * (1.0 - left) / draws)
     return [
         exact("index_raw_bytes", raw, "B", product, "arithmetic"),
         within(

@@ -67,6 +67,6 @@ def test_a_closed_gang_ends_at_once_and_frees_its_role(fleet: Fleet) -> None:
 
 def test_no_cluster_at_an_address_is_said_soon() -> None:
     begun_s = time.monotonic()
-    with pytest.raises(EngineError, match="no Ray cluster at 127.0.0.1:1"):
+    with pytest.raises(EngineError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
         Fleet.start(address="127.0.0.1:1")
     assert time.monotonic() - begun_s < 5.0

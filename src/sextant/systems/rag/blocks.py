@@ -16,7 +16,7 @@ import numpy as np
 
 from sextant.systems.rag.embed import Embedder, Floats, encode_blocks
 
-BLOCK_CHUNKS = 256
+BLOCK_CHUNKS = 128
 
 
 class BlockStore:

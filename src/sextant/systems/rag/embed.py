@@ -52,7 +52,7 @@ def open_embedder(model: str | None = None, *, number_format: Format | None = No
     """The embedder of a local model folder, or of the MiniLM that comes with Sextant.
 
     Weights are read at the first `encode`. Without a `number_format` it is bfloat16 where the
-    processor multiplies it natively (2.2 times the rate of float32, vectors at a cosine of 0.9999
+    processor multiplies it natively (twice the rate of float32, vectors at a cosine of 0.9999
     and more to float32's), else float32.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A corpus's chunks in a file, so that memory stays bounded and their number is known beforehand."""
+"""A corpus's chunks in a file: memory stays bounded, and their number is known beforehand."""
 
 from __future__ import annotations
 

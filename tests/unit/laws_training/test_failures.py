@@ -1,0 +1,142 @@
+"""Failures, checkpoints and wide links: closed forms, exact optima, published points."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sextant.laws.failures import (
+    expected_s,
+    goodput,
+    mtbf_s,
+    optimal_interval_s,
+    slowest_of,
+    young_daly_s,
+)
+from sextant.laws.wan import (
+    all_reduce_s,
+    diloco_round,
+    inner_steps_for,
+    link_bytes_per_s_for,
+)
+
+SAVES = st.floats(0.1, 3600.0)
+MEANS = st.floats(60.0, 1e7)
+
+
+def test_rates_add() -> None:
+    # Kokolis et al. 2025: 6.50 failures per 1,000 node-days; 16,384 GPUs are 2,048 nodes: 1.8 h.
+    rate = 6.5 / 1000 / 86400
+    assert mtbf_s(2048, rate) == pytest.approx(1.8 * 3600, rel=0.01)
+    assert mtbf_s(0, rate) == math.inf
+
+
+def test_young_and_daly_by_hand() -> None:
+    assert young_daly_s(50.0, 10_000.0) == pytest.approx(1000.0)
+
+
+@given(save=SAVES, mean=MEANS)
+def test_the_exact_interval_is_the_best(save: float, mean: float) -> None:
+    best = optimal_interval_s(save, mean)
+    assert 0.0 < best < mean
+
+    def per_work(interval: float) -> float:
+        return expected_s(interval, save, 30.0, mean) / interval
+
+    at_best = per_work(best)
+    for factor in (0.8, 0.95, 1.05, 1.25):
+        assert per_work(best * factor) >= at_best * (1.0 - 1e-9)
+
+
+@given(mean=st.floats(1e5, 1e8))
+def test_young_is_its_limit_for_short_saves(mean: float) -> None:
+    save = mean * 1e-7
+    assert optimal_interval_s(save, mean) == pytest.approx(young_daly_s(save, mean), rel=1e-3)
+
+
+@given(save=SAVES, mean=MEANS, restart=st.floats(0.0, 3600.0))
+def test_shares_sum_to_one(save: float, mean: float, restart: float) -> None:
+    found = goodput(mtbf=mean, save_s=save, restart_s=restart)
+    assert found.total == pytest.approx(1.0)
+    shares = (found.useful, found.checkpoint, found.lost, found.restart)
+    assert all(0.0 <= share <= 1.0 for share in shares)
+    worse = goodput(mtbf=mean, save_s=save, restart_s=restart, interval_s=found.interval_s * 2.0)
+    assert worse.useful <= found.useful + 1e-9
+
+
+def test_no_failures_no_loss() -> None:
+    found = goodput(mtbf=math.inf, save_s=60.0, restart_s=600.0)
+    assert (found.useful, found.lost, found.interval_s) == (1.0, 0.0, math.inf)
+    assert expected_s(100.0, 5.0, 60.0, math.inf) == 105.0
+    assert optimal_interval_s(0.0, 1000.0) == 0.0
+
+
+def test_expected_time_by_hand() -> None:
+    # M (e^((T+C)/M) - 1) with T + C = M and no restart.
+    assert expected_s(900.0, 100.0, 0.0, 1000.0) == pytest.approx(1000.0 * (math.e - 1.0))
+
+
+def test_the_slowest_of_many() -> None:
+    assert slowest_of(1.0, 0.1) == 1.0
+    assert slowest_of(16384.0, 0.01) == pytest.approx(1 + 0.01 * math.sqrt(2 * math.log(16384)))
+
+
+def test_a_ring_between_sites_by_hand() -> None:
+    # 2 x 3/4 x 4 GB over 125 MB/s, and three round trips.
+    assert all_reduce_s(4e9, 4, 125e6, 0.1) == pytest.approx(48.0 + 0.3)
+    assert all_reduce_s(4e9, 1, 125e6, 0.1) == 0.0
+
+
+def test_diloco_rarely_waits() -> None:
+    # OpenDiLoCo, arXiv 2407.07852: 1.1B parameters, four sites, 500 inner steps, 90 to 95%.
+    found = diloco_round(
+        parameters=1.1e9,
+        sites=4,
+        inner_steps=500,
+        inner_step_s=8.0,
+        link_bytes_per_s=500e6 / 8,
+        bytes_per_parameter=2.0,
+    )
+    assert 0.90 <= found.utilisation <= 0.99
+    assert found.total_s == pytest.approx(found.inner_s + found.exposed_s)
+    hidden = diloco_round(
+        parameters=1.1e9,
+        sites=4,
+        inner_steps=500,
+        inner_step_s=8.0,
+        link_bytes_per_s=500e6 / 8,
+        overlapped_fraction=1.0,
+    )
+    assert hidden.exposed_s == 0.0
+
+
+@given(share=st.floats(0.5, 0.99), link=st.floats(1e6, 1e10))
+def test_inner_steps_reach_the_share_asked_for(share: float, link: float) -> None:
+    steps = inner_steps_for(
+        share, parameters=1e9, sites=4, inner_step_s=1.0, link_bytes_per_s=link
+    )
+    again = diloco_round(
+        parameters=1e9,
+        sites=4,
+        inner_steps=max(1, math.ceil(steps)),
+        inner_step_s=1.0,
+        link_bytes_per_s=link,
+    )
+    assert again.utilisation >= share - 1e-9
+
+
+def test_the_slowest_link_that_will_do() -> None:
+    link = link_bytes_per_s_for(0.9, parameters=1e9, sites=4, inner_steps=100, inner_step_s=1.0)
+    found = diloco_round(
+        parameters=1e9,
+        sites=4,
+        inner_steps=100,
+        inner_step_s=1.0,
+        link_bytes_per_s=link,
+        round_trip_s=0.0,
+    )
+    assert found.utilisation == pytest.approx(0.9)
+    assert link_bytes_per_s_for(0.9, parameters=1, sites=1, inner_steps=1, inner_step_s=1.0) == 0.0
