@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 from benchmarks.bench import Figure
 from sextant.cli.plan import plan_for
 from sextant.cli.rehearse import this_machine
@@ -19,8 +21,13 @@ def run() -> list[Figure]:
     """One figure a sight, and the lean of the data axis predicted beside measured."""
     here, workload = this_machine(), load_spec(_SPEC)
     stage = rehearse.set_stage(workload, plan_for(_SPEC), here)
-    with Fleet.start() as fleet:
-        seen = rehearse.run_rehearsal(stage, here, load_facts(), fleet, Silent(), workload=workload)
+    with ExitStack() as stack:
+
+        def start() -> Fleet:
+            return stack.enter_context(Fleet.start())
+
+        facts, progress = load_facts(), Silent()
+        seen = rehearse.run_rehearsal(stage, here, facts, start, progress, workload=workload)
     figures = [
         Figure(
             name=sight.quantity,

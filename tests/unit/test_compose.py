@@ -37,17 +37,16 @@ def part(name: str, axis: Axis = Axis.DATA, **more: object) -> Part:
 def compose_parts(monkeypatch: pytest.MonkeyPatch, facts: Facts) -> Callable[..., Plan]:
     """Makes a plan of stated parts, in the order of their planners."""
 
-    def make(*parts: Part | None, decide_apart: bool = False) -> Plan:
-        planners = tuple(lambda _w, _m, _f, found=found: found for found in parts)
-        monkeypatch.setattr(compose, "PLANNERS", planners)
+    def make(*parts: Part, decide_apart: bool = False) -> Plan:
+        monkeypatch.setattr(compose, "_parts", lambda _workload, _machine, _facts: list(parts))
         workload = parse_workload(WORKLOAD.format(str(decide_apart).lower()), where="test")
         return make_plan(workload, facts, {})
 
     return make
 
 
-def test_the_first_part_that_applies_speaks(compose_parts: Callable[..., Plan]) -> None:
-    plan = compose_parts(None, part("one"), part("two"))
+def test_the_first_part_speaks(compose_parts: Callable[..., Plan]) -> None:
+    plan = compose_parts(part("one"), part("two"))
     assert (plan.striking.number, plan.hardest.what) == ("one", "one")
     assert plan.layout == {"one": {"of": "one"}, "two": {"of": "two"}}
 
@@ -123,6 +122,22 @@ def test_an_unknown_machine_is_wrong_input(facts: Facts) -> None:
 
 
 # --- every plan of the atlas ---
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("web-scale-rag", {"retrieval", "serving"}),
+        ("planetary-recommender", {"recommender"}),
+        ("foundation-pretraining", {"pretraining"}),
+        ("drone-swarm", {"swarm"}),
+        ("federated-imaging", {"federated"}),
+        ("live-moderation", {"streams", "retrieval", "serving"}),
+        ("moe-serving", {"serving"}),
+    ],
+)
+def test_a_system_is_laid_out_by_the_planners_of_its_tables(name: str, parts: set[str]) -> None:
+    assert set(plan_of(name).layout) == parts
 
 
 def plan_of(name: str) -> Plan:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 SPEC = "atlas:web-scale-rag"
@@ -58,8 +59,15 @@ def _run(out: Path) -> int:
 
     _head(3, "the rehearsal: the same shape, on this machine, on real documents")
     stage = rehearse.set_stage(workload, plan, here, minutes=_MINUTES)
-    with drawn() as progress, Fleet.start() as fleet:
-        seen = rehearse.run_rehearsal(stage, here, load_facts(), fleet, progress, workload=workload)
+    with drawn() as progress, ExitStack() as stack:
+        fleets: list[Fleet] = []
+
+        def start() -> Fleet:
+            fleets.append(stack.enter_context(Fleet.start()))
+            return fleets[0]
+
+        seen = rehearse.run_rehearsal(stage, here, load_facts(), start, progress, workload=workload)
+        fleet = fleets[0]
         with open_service(stage.index_dir, fleet, embedder=stage.embedder) as service:
             service.warm()
             answers = [rehearse.shown(service.ask(question)) for question in QUESTIONS]

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
 
     def run() -> int:
-        args = build_parser().parse_args(arguments)
+        args = build_parser(_named(arguments)).parse_args(arguments)
         code: int = args.run(args)
         sys.stdout.flush()
         return code
@@ -81,8 +81,13 @@ def guarded(run: Callable[[], int], *, debug: bool) -> int:
         return 1
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser with every command."""
+def _named(arguments: Sequence[str]) -> Sequence[str]:
+    """The command that is asked for, if it is plain which; else all, for help or an error."""
+    return arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
+
+
+def build_parser(commands_shown: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser with the commands asked for: each that is left out is a module not imported."""
     parser = Parser(
         prog="sextant",
         description="Plan, rehearse and drill a distributed AI system on six axes.",
@@ -93,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for name in COMMANDS:
+    for name in commands_shown:
         importlib.import_module(f"sextant.cli.{name}").add_parser(commands)
     return parser
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +68,11 @@ def scale_of(args: argparse.Namespace) -> float | None:
 
 
 def this_machine() -> Machine:
-    """The probe's machine; probes first where it has not been done."""
+    """The probe's machine; probes first where it has not been done.
+
+    Raises:
+        EngineError: an engine is missing, so that the probe would leave its unit costs out.
+    """
     from sextant.facts import load_facts
     from sextant.facts.probe import HERE, keep
 
@@ -74,6 +80,11 @@ def this_machine() -> Machine:
     if HERE not in facts.machines:
         from sextant.cli.probe import probe_with_bar
 
+        for engine in ("faiss", "torch", "ray", "zenoh"):
+            try:
+                importlib.import_module(engine)
+            except ImportError:
+                raise missing_engine(engine, "rag") from None
         print("this machine has not been probed; doing so, once", file=sys.stderr)
         keep(probe_with_bar())
         facts = load_facts()
@@ -97,8 +108,12 @@ def run(args: argparse.Namespace) -> int:
     stage = rehearse.set_stage(
         workload, plan, here, corpus=args.corpus, scale=scale, minutes=args.minutes
     )
-    with drawn() as progress, Fleet.start(args.fleet) as fleet:
-        seen = rehearse.run_rehearsal(stage, here, load_facts(), fleet, progress, workload=workload)
+    with drawn() as progress, ExitStack() as stack:
+
+        def start() -> Fleet:
+            return stack.enter_context(Fleet.start(args.fleet))
+
+        seen = rehearse.run_rehearsal(stage, here, load_facts(), start, progress, workload=workload)
     if args.html is not None:
         from sextant.sights.report import report_page
 

@@ -24,6 +24,8 @@ def layer_bytes(job: Job) -> Column:
     copies = job.moe_layers / job.layers * job.active_experts * 4.0 * job.hidden / job.tp
     size = 1.0 - 0.25 * job.low_precision
     heads = (job.heads + 2.0 * job.kv_heads) * job.head_width + job.heads * job.value_width
+    wide = job.heads * (2.0 * (job.head_width + job.rope_width) + 2.0 * job.value_width)
+    heads = np.where(job.latent > 0, wide, heads)
     latent = job.latent * 2.0 * (job.query_rank + job.kv_rank + job.rope_width)
     core = np.where(job.selective > 0, 0.0, 5.0) * job.unfused * job.heads * job.sequence / job.tp
     kept = job.hidden * (8.0 * size + dropout) / split + copies + latent
@@ -84,9 +86,12 @@ def stage_activations(job: Job, layers: Column) -> tuple[Column, Column]:
 def head_bytes(job: Job) -> Column:
     """The last stage's logits: 16 bits, fp32, and their gradient in fp32; and the head's input.
 
+    Current stacks of the chip's maker make the gradient in place.
+
     Source: Korthikanti et al. 2022, section 4.3 (4 s b h (1 + V/h) / t), plus 16-bit logits.
     """
-    each = np.where(job.lean_loss, 2.0, 2.0 + 4.0 + 4.0)
+    each = np.where(job.vendor, 2.0 + 4.0, 2.0 + 4.0 + 4.0)
+    each = np.where(job.lean_loss, 2.0, each)
     return job.tokens * (job.vocab / job.tp * each + 4.0 * job.hidden)
 
 
@@ -99,7 +104,7 @@ def gathered_bytes(job: Job) -> Column:
     """
     two = stage_weights(job, 2.0 * ONE, ONE).total
     gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 4.0)
-    sharded = (job.zero >= 3.0) & (job.dp * job.cp > 1.0)
+    sharded = (job.zero >= 3.0) & job.resharding & (job.dp * job.cp > 1.0)
     return np.where(sharded, two * (2.0 + gradient), 0.0)
 
 

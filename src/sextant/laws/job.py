@@ -141,6 +141,16 @@ class Job:
         return found
 
     @property
+    def resharding(self) -> Flags:
+        """Whether gradients or weights are sharded anew with each micro-batch.
+
+        Under a pipeline they stay whole through the step, since every micro-batch would pay again.
+        Source: PyTorch FSDP2 in torchtitan (`reshard_after_forward`: never with a pipeline).
+        """
+        found: Flags = (self.zero >= 2.0) & (self.pp <= 1.0)
+        return found
+
+    @property
     def joined(self) -> Flags:
         """Whether the stack is of the first that joined 3D layouts and ZeRO 1 (2021, 2022)."""
         found: Flags = (self.unfused > 0.0) & (self.zero >= 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,26 +81,27 @@ def experts_s(job: Job, constants: Constants) -> tuple[Column, Column]:
     """Grouped products of the routed experts of one GPU, and the shared experts.
 
     A GPU's experts get `tokens k / tp` rows on average; the fullest gets more
-    (`routing_imbalance`). Each expert's rows are padded to half a tile on average, and its
-    weights are read whatever the rows. Source: Gale et al. 2022, arXiv 2211.15841.
+    (`routing_imbalance`). Each expert is a product of its own, its rows padded by half a tile on
+    average, its weights read whatever the rows; `EXPERT_STREAMS` start at once.
+    Source: Gale et al. 2022, arXiv 2211.15841.
     """
     rows = job.tokens * job.active_experts / job.tp * constants.routing_imbalance
     width = np.where(job.ep > 1.0, job.expert_ffn, job.expert_ffn / job.tp)
     rows = np.where(job.ep > 1.0, rows, rows * job.tp)
     local = np.maximum(1.0, job.experts / expert_ranks(job) * np.where(job.ep > 1, 1.0, job.tp))
-    padded = rows + local * job.tile_rows / 2.0
-    routed = mlp_s(job, constants, width, padded)
-    size = job.element_bytes * (1.0 - 0.5 * job.low_precision)
-    read = local * job.mlp_matrices * job.hidden * width * size / job.bandwidth
+    beside = replace(constants, kernel_s=constants.kernel_s / EXPERT_STREAMS)
+    one = mlp_s(job, beside, width, rows / local + job.tile_rows / 2.0)
+    routed = (local * one[0], local * one[1])
     shared = mlp_s(
         job, constants, np.maximum(1.0, job.shared_experts * job.expert_ffn / job.tp), job.tokens
     )
     has = np.where(job.shared_experts > 0, 1.0, 0.0)
-    forward = np.maximum(routed[0] / constants.grouped_share, read) + has * shared[0]
-    backward = np.maximum(routed[1] / constants.grouped_share, 2.0 * read) + has * shared[1]
-    return forward, backward
+    forward = routed[0] / constants.grouped_share + has * shared[0]
+    return forward, routed[1] / constants.grouped_share + has * shared[1]
 
 
+EXPERT_STREAMS = 4.0
+"""Experts' products that start at once. Source: Transformer Engine, GroupedLinear."""
 STREAM_KERNELS = (8.0, 12.0)
 """Elementwise kernels of a layer, forward and backward, each with a gap before it.
 
@@ -124,7 +125,8 @@ def stream_bytes(job: Job) -> tuple[Column, Column]:
     Norms read and write the width (4 bytes an element in 16 bits), residual sums read two and
     write one, dropout (models with GELU) adds its mask; the activation reads what the first
     matrix wrote and writes what the second reads; rotation and splitting of heads read and write
-    queries, keys and values. Sequence parallelism splits the first part, tensor the others.
+    queries, keys and values (twice where rotated and latent parts are joined). Sequence
+    parallelism splits the first part, tensor the others.
     Source: count of the kernels in Megatron-LM's layer.
     """
     dropout = job.dropout
@@ -134,6 +136,8 @@ def stream_bytes(job: Job) -> tuple[Column, Column]:
     routed = np.maximum(job.active_experts + job.shared_experts, 0.0) * job.expert_ffn
     width = (1.0 - moe) * job.ffn + moe * routed
     heads = (job.heads + 2.0 * job.kv_heads) * job.head_width
+    joined = 2.0 * job.heads * (2.0 * (job.head_width + job.rope_width) + job.value_width)
+    heads = np.where(job.latent > 0, joined, heads)
     permute = moe * job.active_experts * job.hidden / job.tp * 12.0
     eager = job.native * (1.0 - job.compiled)
     on_width = job.hidden / split * (1.0 + eager * (EAGER_NORM - 1.0))

@@ -59,7 +59,8 @@ def training_matmul_s(
 
     The gradient of the input is `rows x columns` by `columns x depth`, that of the weight is
     `depth x rows` by `rows x columns`. Low precisions first cast what they multiply: read two
-    bytes, write one, for input and weight forward and for the gradient backward.
+    bytes, write one for this product and one, the other way round, for the backward pass; input
+    and weight forward, the gradient backward.
     Source: Micikevicius et al. 2022, arXiv 2209.05433 (fp8 training).
     """
     rate = sustained(job.matmul_flops_per_s, job, constants)
@@ -69,7 +70,7 @@ def training_matmul_s(
     weights = matmul_s(depth, columns, rows, job, constants, flops_per_s=rate, element_bytes=size)
     stream = job.bandwidth * constants.stream_share
     each = job.low_precision * (1.0 + job.quarter * (FP4_CASTS - 1.0))
-    cast_in = each * 3.0 * (rows * depth + depth * columns) / stream
+    cast_in = each * 4.0 * (rows * depth + depth * columns) / stream
     cast_out = each * 4.0 * rows * columns / stream
     return forward + cast_in, inputs + weights + cast_out
 

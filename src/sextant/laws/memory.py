@@ -23,8 +23,13 @@ Source: torch.cuda.memory_reserved counts the caching allocator alone.
 """
 
 
-NATIVE_FRAGMENTS = 0.5
-"""Fragmentation of sharded data parallel, whose blocks are all alike, over that of 3D layouts.
+VENDOR_RUNTIME = 0.6
+"""Share of the early stacks' runtime memory that current 3D stacks take.
+
+Source: NCCL 2.22 release notes (connections and their buffers made when first used; assumption).
+"""
+FRAGMENTS = 0.5
+"""Fragmentation since fused attention over that of the early 3D stacks.
 
 Source: llm-foundry's rows ran on cards that twice as much would not have fitted.
 """
@@ -100,20 +105,22 @@ def weight_bytes(job: Job) -> Column:
     Full sharding casts the fp32 master weights as it gathers them.
     Source: Zhao et al. 2023, arXiv 2304.11277, section 4.4.
     """
-    return np.where((job.zero >= 3.0) & (job.offload == 0.0), 0.0, 2.0)
+    sharded = (job.zero >= 3.0) & job.resharding & (job.offload == 0.0)
+    return np.where(sharded, 0.0, 2.0)
 
 
 def states(job: Job, stage: StageWeights) -> tuple[Column, Column, Column]:
     """Weights, gradients and optimizer on one GPU of a stage.
 
     ZeRO 1 splits the optimizer, 2 the gradients, 3 the weights over `dp cp` ranks; of routed
-    experts over the ranks that hold the same ones.
+    experts over the ranks that hold the same ones. Under a pipeline weights and gradients stay
+    whole.
     Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.
     """
     ranks, copies = job.dp * job.cp, expert_copies(job)
 
     def split(each: Column, level: float) -> Column:
-        splits = job.zero >= level
+        splits = (job.zero >= level) & (job.resharding | (level < 2.0))
         common = stage.common / np.where(splits, ranks, 1.0)
         experts = stage.experts / np.where(splits, copies, 1.0)
         total: Column = each * (common + experts)
@@ -136,8 +143,9 @@ def runtime(job: Job, constants: Constants, activations: Column) -> Column:
     groups = groups + np.where((job.pp > 1.0) & (job.tied > 0), 1.0, 0.0)
     own = constants.runtime_bytes + constants.group_bytes * groups
     torch = (job.native > 0.0) | (job.early > 0.0)
-    lost = constants.fragmentation * np.where(torch, NATIVE_FRAGMENTS, 1.0)
-    return np.where(torch, NATIVE_RUNTIME * own, own) + lost * activations
+    own = own * np.where(torch, NATIVE_RUNTIME, np.where(job.vendor, VENDOR_RUNTIME, 1.0))
+    lost = constants.fragmentation * np.where(job.unfused > 0.0, 1.0, FRAGMENTS)
+    return own + lost * activations
 
 
 def held(columns: Job, constants: Constants) -> Held:

@@ -122,8 +122,9 @@ def sharded_s(job: Job, constants: Constants, work: Work) -> Column:
     """What full sharding adds to one layer and micro-batch.
 
     Weights are gathered before the forward pass and, at ZeRO 3, again before the backward pass,
-    whose gradients are scattered. A gather of the next layer runs beside the computing of this
-    one: what is longer counts, and the shorter slows it by `gather_leak` of itself.
+    whose gradients are scattered; under a pipeline once a step. A gather of the next layer runs
+    beside the computing of this one: what is longer counts, and the shorter slows it by
+    `gather_leak` of itself.
     Source: Zhao et al. 2023, section 3.3 (prefetching).
     """
     move = layer_gathers(job, constants)
@@ -138,7 +139,8 @@ def sharded_s(job: Job, constants: Constants, work: Work) -> Column:
 
     added = beside(move.weights, forward) + beside(again, backward)
     added = np.where(job.unfused > 0, early_sharded_s(job, constants), added)
-    return np.where((job.zero >= 2.0) & (job.dp * job.cp > 1.0), added, 0.0)
+    each = np.where(job.resharding, 1.0, job.micro_batches)
+    return np.where((job.zero >= 2.0) & (job.dp * job.cp > 1.0), added / each, 0.0)
 
 
 def early_sharded_s(job: Job, constants: Constants) -> Column:

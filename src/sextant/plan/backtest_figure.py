@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-COLOURS = ("#2f6db5", "#c8553d", "#3a8f5c", "#8a5fb0", "#b8860b", "#2a8f9c", "#b0437a", "#6b6b6b", "#1f3c88", "#e08e45")
+COLOURS = (
+    "#2f6db5",
+    "#c8553d",
+    "#3a8f5c",
+    "#8a5fb0",
+    "#b8860b",
+    "#2a8f9c",
+    "#b0437a",
+    "#6b6b6b",
+    "#1f3c88",
+    "#e08e45",
+)
 WIDTH, HEIGHT = 760, 560
 LEFT, RIGHT, TOP, BOTTOM = 76, 208, 56, 64
 BAND = 0.10

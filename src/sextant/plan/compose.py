@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib
+from collections.abc import Mapping, Sequence
 
 from sextant.axes import AXES, Axis
 from sextant.facts import Facts, Machine
 from sextant.plan.basics import plan_basics
-from sextant.plan.federated import plan_federated
 from sextant.plan.part import Part
 from sextant.plan.position import Position, find_nearest, locate
 from sextant.plan.quantity import Ceiling, Lean, Plan, Quantity, Step
-from sextant.plan.recommender import plan_recommender
-from sextant.plan.retrieval import plan_retrieval
-from sextant.plan.serving import plan_serving
-from sextant.plan.streams import plan_streams
-from sextant.plan.swarm import plan_swarm
 from sextant.units import show, show_ratio
 from sextant.workload import Workload
 
-Planner = Callable[[Workload, Machine, Facts], Part | None]
-
-
-def plan_pretraining(workload: Workload, machine: Machine, facts: Facts) -> Part | None:
-    """A training job's part; imported when asked, since no other plan needs numpy."""
-    if workload.training is None:
-        return None
-    from sextant.plan import pretraining
-
-    return pretraining.plan_pretraining(workload, machine, facts)
-
-
-PLANNERS: tuple[Planner, ...] = (
-    plan_swarm,
-    plan_federated,
-    plan_pretraining,
-    plan_recommender,
-    plan_streams,
-    plan_retrieval,
-    plan_serving,
-    plan_basics,
+PLANNERS = (
+    ("swarm", "agents"),
+    ("federated", "sites"),
+    ("pretraining", "training"),
+    ("recommender", "tables"),
+    ("streams", "streams"),
+    ("retrieval", "index"),
+    ("serving", "serving"),
 )
-"""The most particular first: the first part that applies names the hardest part and the number."""
+"""Each planner's module with the table that it needs, the most particular first: the first part
+that applies names the hardest part and the number. A planner is imported only when its table is
+there, since a plan should start in a moment."""
 
 HOURS_PER_MONTH = 730.5
 
@@ -73,7 +57,7 @@ def make_plan(
     """
     reference = facts.machine(machine or workload.fleet.machine)
     position = locate(workload, facts, reference.name)
-    parts = [part for plan in PLANNERS if (part := plan(workload, reference, facts)) is not None]
+    parts = _parts(workload, reference, facts)
     lead = _lead(workload, parts)
     quantities: dict[str, Quantity] = {}
     for part in (lead, *parts):
@@ -100,6 +84,17 @@ def make_plan(
         risks=tuple(dict.fromkeys(risk for part in parts for risk in part.risks)),
         assumptions=_assumptions(workload, parts),
     )
+
+
+def _parts(workload: Workload, machine: Machine, facts: Facts) -> list[Part]:
+    """What every planner that applies has to say; the basics always do."""
+    found: list[Part | None] = []
+    for name, table in PLANNERS:
+        if getattr(workload, table) is not None:
+            module = importlib.import_module(f"sextant.plan.{name}")
+            found.append(getattr(module, f"plan_{name}")(workload, machine, facts))
+    found.append(plan_basics(workload, machine, facts))
+    return [part for part in found if part is not None]
 
 
 def _lead(workload: Workload, parts: Sequence[Part]) -> Part:

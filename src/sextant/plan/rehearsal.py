@@ -20,6 +20,8 @@ from sextant.units import show, show_seconds
 _LAW = "laws/local.py with the probe's unit costs"
 _P99 = 2.326
 _HITS_A_DOCUMENT = 4.0
+_PROBED_VECTORS = 256
+_CACHED_VECTORS = 4000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,17 +63,17 @@ def predict_retrieval(
 def _predict(
     shape: RetrievalShape, here: Machine, facts: Facts, cost: dict[str, float]
 ) -> tuple[tuple[Quantity, ...], Lean]:
-    sizes = _sizes(shape, cost)
+    sizes = _sizes(shape, facts, cost)
     times, seconds = _times(shape, here.cores, facts, cost)
-    lean = _lean(shape, here.cores, seconds)
+    lean = _lean(shape, facts, seconds)
     return (*sizes, *times), lean
 
 
-def _sizes(shape: RetrievalShape, cost: dict[str, float]) -> list[Quantity]:
+def _sizes(shape: RetrievalShape, facts: Facts, cost: dict[str, float]) -> list[Quantity]:
     raw = local.flat_index_bytes(shape.passages, shape.dims)
     product = f"{shape.passages:,} passages x {shape.dims} dims x 4 B = {show(raw, 'B')}"
-    member = cost["member_memory_bytes"] + raw / shape.shards
-    process = show(cost["member_memory_bytes"], "B")
+    empty = cost["member_memory_bytes"] * facts.value("member_over_process_memory")
+    member = empty + raw / shape.shards
     left = 1.0 - 1.0 / shape.shards
     # Hits of one question come from a few documents, so they are not ten independent draws.
     draws = shape.questions * max(1.0, shape.k / _HITS_A_DOCUMENT)
@@ -86,7 +88,7 @@ def _sizes(shape: RetrievalShape, cost: dict[str, float]) -> list[Quantity]:
             member,
             "B",
             1.25,
-            f"a process with the engines, {process}, + its share of the vectors",
+            f"a member without vectors, {show(empty, 'B')}, + its share of them",
             _LAW,
         ),
         Quantity(
@@ -117,23 +119,18 @@ def _times(
     widths = (shape.hidden / 384.0) ** 2
     embed = shape.layers * cost[f"encoder_{kind}_short_layer_s"] * max(1.0, widths)
     embed = embed * facts.value("encode_over_layers") + facts.value("encode_fixed_s")
-    scan = local.flat_scan_s(
-        shape.passages / shape.shards,
-        shape.dims,
-        4.0,
-        cost["faiss_cached_bytes_per_s"],
-        cost["faiss_fixed_s"],
-    )
-    handle = scan + cost["reply_s"] * facts.value("handle_over_reply")
+    handle = cost["woken_search_s"] * facts.value("handle_over_woken")
+    handle += _extra_scan_s(shape, cost)
     factor = facts.value("fan_out_over_wire")
     base, each = cost["wire_base_s"] * factor, cost["wire_per_member_s"] * factor
-    fan_out = local.fan_out_s(handle, shape.shards, cores, base, each)
+    extra = local.shards_search_s(_extra_scan_s(shape, cost), shape.shards, cores)
+    fan_out = base + shape.shards * each + extra
     merge = shape.shards * shape.k * cost["merge_item_s"] * facts.value("merge_over_item")
     query = embed + fan_out + merge
     tail = math.exp(_P99 * min(cost["wire_log_sigma"], 0.35))
     p99 = embed * math.exp(_P99 * 0.08) + fan_out * tail + merge
     ready = shape.shards * cost["member_start_s"] / cores * facts.value("gang_over_process")
-    spent = embed + (shape.shards * handle + base + shape.shards * each) / cores + merge
+    spent = (embed + fan_out * facts.value("fan_out_busy_cores") + merge) / cores
     parts = f"embed {show_seconds(embed)} + fan-out {show_seconds(fan_out)}"
     parts += f" + merge {show_seconds(merge)}"
     flops = show(cost[f"encoder_{kind}_flops_per_s"], "FLOP/s")
@@ -146,7 +143,7 @@ def _times(
             handle,
             "s",
             1.5,
-            f"scan {show_seconds(scan)} + packing the reply",
+            f"{facts.value('handle_over_woken'):g} x a woken process that scans 256 vectors",
             _LAW,
         ),
         within(
@@ -154,8 +151,7 @@ def _times(
             fan_out,
             "s",
             1.5,
-            f"{show_seconds(base)} + {shape.shards} x {show_seconds(each)} + "
-            f"{local.waves(shape.shards, cores):g} waves x {show_seconds(handle)}",
+            f"{show_seconds(base)} + {shape.shards} x {show_seconds(each)}, scanning included",
             _LAW,
         ),
         within("merge_s", merge, "s", 1.5, f"{shape.shards} x {shape.k} candidates", _LAW),
@@ -178,16 +174,26 @@ def _times(
             _LAW,
         ),
     ]
-    seconds = {"embed": embed, "handle": handle, "fan_out": fan_out, "merge": merge}
-    return quantities, seconds | {"messages": base + shape.shards * each}
+    return quantities, {"embed": embed, "handle": handle, "fan_out": fan_out, "merge": merge}
 
 
-def _lean(shape: RetrievalShape, cores: int, seconds: dict[str, float]) -> Lean:
+def _extra_scan_s(shape: RetrievalShape, cost: dict[str, float]) -> float:
+    """Scanning what a shard holds beyond the probe's vectors, at the bandwidth of its size."""
+    more = shape.passages / shape.shards - _PROBED_VECTORS
+    rate = (
+        cost["faiss_cached_bytes_per_s"]
+        if more < _CACHED_VECTORS
+        else cost["faiss_scan_bytes_per_s"]
+    )
+    return local.flat_scan_s(max(0.0, more), shape.dims, 4.0, rate, 0.0)
+
+
+def _lean(shape: RetrievalShape, facts: Facts, seconds: dict[str, float]) -> Lean:
     """Shares of a query's busy time by axis; who asks waits for the fan-out: coordination."""
     busy = {
-        Axis.DATA: shape.shards * seconds["handle"],
-        Axis.INFERENCE: cores * seconds["embed"],
-        Axis.COORDINATION: 0.3 * seconds["messages"] + seconds["merge"],
+        Axis.DATA: shape.shards * seconds["handle"] * facts.value("handle_busy_share"),
+        Axis.INFERENCE: seconds["embed"],
+        Axis.COORDINATION: facts.value("ask_busy_share") * seconds["fan_out"] + seconds["merge"],
     }
     total = sum(busy.values())
     return Lean(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -134,7 +134,7 @@ def run_rehearsal(
     stage: Stage,
     here: Machine,
     facts: Facts,
-    fleet: Fleet,
+    start: Callable[[], Fleet],
     progress: Progress,
     *,
     workload: Workload,
@@ -154,7 +154,7 @@ def run_rehearsal(
         stage.material,
         stage.index_dir,
         stage.embedder,
-        fleet,
+        start,
         shards=stage.shape.shards,
         k=stage.shape.k,
         clients=stage.shape.clients,

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
+from sextant.cli import backtest, calibrate
+from sextant.cli.main import Parser, guarded
 from sextant.facts import load_facts
 from sextant.facts.training import load_training_facts
 from sextant.laws.accelerator import Accelerator
 from sextant.laws.constants import Constants
 from sextant.laws.machine import accelerator_of, constants_of
 from sextant.laws.shape import TransformerShape
+
+Command = Callable[[list[str]], int]
+
+
+@pytest.fixture
+def sextant() -> Command:
+    """The two commands of this room, as `sextant` runs them."""
+
+    def run(arguments: list[str]) -> int:
+        parser = Parser(prog="sextant")
+        commands = parser.add_subparsers(required=True, parser_class=Parser)
+        for command in (backtest, calibrate):
+            command.add_parser(commands)
+        args = parser.parse_args(arguments)
+        return guarded(lambda: int(args.run(args)), debug=False)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -60,9 +60,7 @@ def test_no_step_beats_the_data_sheet(
     recompute: str,
 ) -> None:
     shape = TransformerShape.from_parameters(count, sequence=4096)
-    layout = Layout(
-        tp=tp, pp=pp, dp=dp, cp=cp, global_batch=dp * 8, zero=zero, recompute=recompute
-    )
+    layout = Layout(tp=tp, pp=pp, dp=dp, cp=cp, global_batch=dp * 8, zero=zero, recompute=recompute)
     accelerator = accelerator_of(FACTS.machine(machine), TRAINING)
     step = step_time(
         shape,
@@ -83,7 +81,9 @@ def test_no_step_beats_the_data_sheet(
 def test_directions(llama_8b: TransformerShape, h100: Accelerator, constants: Constants) -> None:
     base = Layout(tp=2, pp=4, dp=8, global_batch=128, zero=1)
 
-    def total(machine: Accelerator = h100, shape: TransformerShape = llama_8b, **to: object) -> float:
+    def total(
+        machine: Accelerator = h100, shape: TransformerShape = llama_8b, **to: object
+    ) -> float:
         return step_time(shape, replace(base, **to), machine, constants=constants).total_s  # type: ignore[arg-type]
 
     assert total(recompute="full") > total(recompute="none")

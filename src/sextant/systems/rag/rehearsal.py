@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -89,7 +89,7 @@ def rehearse(
     material: Material,
     index_dir: Path,
     embedder: Embedder,
-    fleet: Fleet,
+    start: Callable[[], Fleet],
     *,
     shards: int,
     k: int,
@@ -98,6 +98,8 @@ def rehearse(
 ) -> Observed:
     """Builds the index, serves it from one process a shard, and measures.
 
+    The fleet is started once embedding has been timed: its own start would take the cores from it.
+
     Raises:
         InputError: the corpus or the disk refuses.
         EngineError: an engine failed.
@@ -105,6 +107,7 @@ def rehearse(
     report = build_index(material.corpus, index_dir, embedder, num_shards=shards, progress=progress)
     values = {"embed_passages_per_s": _embedding_rate(embedder, material.sample, progress)}
     progress.stage("starting shards", shards)
+    fleet = start()
     start_s = time.perf_counter()
     with open_service(index_dir, fleet, embedder=embedder) as service:
         values["gang_ready_s"] = time.perf_counter() - start_s

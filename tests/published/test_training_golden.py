@@ -1,0 +1,145 @@
+"""Published runs that ship with the tests, each with its citation and a tolerance that fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sextant.facts import load_facts
+from sextant.facts.training import load_training_facts
+from sextant.laws.failures import mtbf_s
+from sextant.laws.layout import Layout
+from sextant.laws.machine import accelerator_of, constants_of
+from sextant.laws.memory import memory_per_gpu
+from sextant.laws.shape import TransformerShape
+from sextant.laws.step import step_time
+
+
+def gpt(layers: int, hidden: int, heads: int, vocab: int = 51200) -> TransformerShape:
+    return TransformerShape(
+        layers=layers,
+        hidden=hidden,
+        heads=heads,
+        kv_heads=heads,
+        ffn=4 * hidden,
+        vocab=vocab,
+        sequence=2048,
+        mlp="gelu",
+        tied_embeddings=True,
+    )
+
+
+GOLDEN: list[tuple[str, TransformerShape, dict[str, Any], float, float, float]] = [
+    # what and where, shape, layout, node link in bytes/s, measured step in s, tolerance
+    (
+        "Korthikanti et al. 2022, arXiv 2205.05198, Table 5: 175B, full recompute",
+        gpt(96, 12288, 96),
+        {"tp": 8, "pp": 8, "interleave": 3, "global_batch": 64, "zero": 0, "recompute": "full"},
+        200e9,
+        18.13,
+        0.10,
+    ),
+    (
+        "Korthikanti et al. 2022, Table 5: 530B, selective, sequence parallel",
+        gpt(105, 20480, 128),
+        {
+            "tp": 8,
+            "pp": 35,
+            "interleave": 3,
+            "global_batch": 280,
+            "zero": 0,
+            "recompute": "selective",
+            "sequence_parallel": True,
+        },
+        200e9,
+        37.83,
+        0.10,
+    ),
+    (
+        "Narayanan et al. 2021, arXiv 2104.04473, Table 2: 175B, ZeRO-3 on 1,536 GPUs",
+        gpt(96, 12288, 96),
+        {"dp": 1536, "global_batch": 1536, "zero": 3, "recompute": "full"},
+        200e9,
+        66.7,
+        0.20,
+    ),
+    (
+        "BigScience tr11-176B: the production run",
+        gpt(70, 14336, 112, vocab=250_880),
+        {
+            "tp": 4,
+            "pp": 12,
+            "dp": 8,
+            "micro_batch": 2,
+            "global_batch": 2048,
+            "zero": 1,
+            "recompute": "full",
+            "embeddings_as_layers": True,
+            "gradient_bytes": 4,
+        },
+        50e9,
+        104.7,
+        0.08,
+    ),
+]
+
+
+@pytest.mark.parametrize("run", GOLDEN, ids=[run[0] for run in GOLDEN])
+def test_step_time(run: tuple[str, TransformerShape, dict[str, Any], float, float, float]) -> None:
+    _, shape, layout, link, measured, tolerance = run
+    training = load_training_facts()
+    machine = accelerator_of(load_facts().machine("a100"), training, node_link_bytes_per_s=link)
+    found = step_time(
+        shape,
+        Layout(**{"sequence_parallel": False, **layout}),
+        machine,
+        "fp16",
+        constants=constants_of(training),
+    )
+    assert found.total_s == pytest.approx(measured, rel=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("recompute", "sequence_parallel", "gigabytes"),
+    [("none", False, 71.77), ("selective", True, 13.26), ("full", False, 6.25)],
+)
+def test_activations(recompute: str, sequence_parallel: bool, gigabytes: float) -> None:
+    # Korthikanti et al. 2022, Figures 1 and 7: 175B, fullest stage.
+    training = load_training_facts()
+    layout = Layout(
+        tp=8,
+        pp=8,
+        interleave=3,
+        global_batch=64,
+        zero=0,
+        recompute=recompute,
+        sequence_parallel=sequence_parallel,
+    )
+    machine = accelerator_of(load_facts().machine("a100"), training)
+    found = memory_per_gpu(
+        gpt(96, 12288, 96), layout, machine, "fp16", constants=constants_of(training)
+    )
+    assert found.activations_bytes == pytest.approx(gigabytes * 1e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "hours", "tolerance"),
+    [
+        # Kokolis et al. 2025, arXiv 2410.21680: projections of the node rate, exact.
+        (16_384, 1.8, 0.01),
+        (131_072, 0.23, 0.03),
+    ],
+)
+def test_failures_that_follow_the_node_rate(gpus: int, hours: float, tolerance: float) -> None:
+    found = mtbf_s(gpus / 8, 6.50 / 1000 / 86400)
+    assert found == pytest.approx(hours * 3600, rel=tolerance)
+
+
+@pytest.mark.parametrize(("gpus", "hours", "factor"), [(8, 1144.8, 3.2), (1024, 7.9, 3.6)])
+def test_failures_that_come_sooner_than_the_node_rate(
+    gpus: int, hours: float, factor: float
+) -> None:
+    # The same source: observed, and shorter than its own formula says.
+    found = mtbf_s(gpus / 8, 6.50 / 1000 / 86400)
+    assert found / (hours * 3600) == pytest.approx(factor, rel=0.03)
