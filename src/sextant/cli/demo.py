@@ -49,7 +49,7 @@ def _run(out: Path) -> int:
     cli(["map"])
     _head(2, f"the plan of {SPEC}")
     cli(["plan", SPEC])
-    workload, plan, here = load_spec(SPEC), plan_for(SPEC), this_machine()
+    workload, plan = load_spec(SPEC), plan_for(SPEC)
 
     from sextant.fleet import Fault, Fleet
     from sextant.sights import rehearse
@@ -58,6 +58,7 @@ def _run(out: Path) -> int:
     from sextant.systems.rag.service import open_service
 
     _head(3, "the rehearsal: the same shape, on this machine, on real documents")
+    here = this_machine()
     stage = rehearse.set_stage(workload, plan, here, minutes=_MINUTES)
     with drawn() as progress, ExitStack() as stack:
         fleets: list[Fleet] = []

@@ -22,6 +22,8 @@ COMMANDS = (
     "probe",
     "rehearse",
     "drill",
+    "backtest",
+    "calibrate",
     "rag",
 )
 """In the order in which a person meets them; each is a module of this package."""

@@ -77,7 +77,10 @@ def unfused_attention_s(job: Job, constants: Constants) -> tuple[Column, Column]
 
 
 def attention_s(job: Job, constants: Constants) -> tuple[Column, Column]:
-    """Forward and backward of the attention core with the kernel that the job's software has."""
+    """Forward and backward of the attention core with the kernel that the job's software has.
+
+    Source: the two laws above; which one, `era_columns` says.
+    """
     fused, unfused = fused_attention_s(job, constants), unfused_attention_s(job, constants)
     forward = np.where(job.unfused > 0, unfused[0], fused[0])
     return forward, np.where(job.unfused > 0, unfused[1], fused[1])

@@ -73,6 +73,9 @@ def all_to_all_s(sent_bytes: Column, ranks: Group, job: Job, constants: Constant
 
 
 def send_s(message_bytes: Column, crosses: Flags, job: Job, constants: Constants) -> Column:
-    """One message to the next stage, over the network where stages lie in different domains."""
+    """One message to the next stage, over the network where stages lie in different domains.
+
+    Source: Hockney 1994, Parallel Computing 20(3) (`latency + bytes / bandwidth`).
+    """
     link = np.where(crosses, job.network * constants.network_share, job.fast_link)
     return message_bytes / link + constants.fast_latency_s

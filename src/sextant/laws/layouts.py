@@ -83,7 +83,7 @@ def search_layouts(
     constants: Constants,
     spread: Spread | None = None,
     recomputes: Sequence[str] = RECOMPUTES,
-    zeros: Sequence[int] = (1, 3),
+    zeros: Sequence[int] = (0, 1, 2, 3),
     max_cp: int | None = None,
     keep: int = 10,
 ) -> Search:

@@ -76,6 +76,9 @@ def training_matmul_s(
 
 
 def sustained(ceiling_flops_per_s: Column, job: Job, constants: Constants) -> Column:
-    """What large products reach in a run: a share of the best, less where power throttles."""
+    """What large products reach in a run: a share of the best, less where power throttles.
+
+    Source: facts `matmul_share` and `throttled_share`.
+    """
     throttle = np.where(job.throttled > 0, constants.throttled_share, 1.0)
     return ceiling_flops_per_s * constants.matmul_share * throttle

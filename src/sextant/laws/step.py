@@ -134,7 +134,8 @@ def step_parts(columns: Job, constants: Constants) -> Parts:
     adam = optimizer_s(stage.total, columns, constants)
     busy = through + exposed + adam
     domains = np.maximum(1.0, columns.gpus / columns.fast_domain)
-    overhead = constants.step_s + busy * constants.straggler * np.log2(domains)
+    unseen = np.where(np.maximum(columns.unfused, columns.early) > 0.0, 0.0, constants.forgotten)
+    overhead = constants.step_s + busy * (constants.straggler * np.log2(domains) + unseen)
     return Parts(
         matmul=m * layers * (work.matmul_forward + work.matmul_backward),
         attention=m * layers * (work.attention_forward + work.attention_backward),
@@ -192,7 +193,10 @@ def step_time(
 
 
 def breakdown(columns: Job, constants: Constants, spread: Spread | None = None) -> StepBreakdown:
-    """The same of a job that is columns of one row already."""
+    """The same of a job that is columns of one row already.
+
+    Source: `step_parts`.
+    """
     parts = step_parts(columns, constants)
     seconds = {f"{f.name}_s": float(getattr(parts, f.name)) for f in fields(parts)}
     total = sum(seconds.values())

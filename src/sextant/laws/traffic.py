@@ -10,7 +10,7 @@ from sextant.laws.collectives import all_reduce_s, all_to_all_s, gather_s, group
 from sextant.laws.constants import Constants
 from sextant.laws.job import NOTHING, ONE, Column, Job
 from sextant.laws.layer import Work
-from sextant.laws.weights import StageWeights, expert_copies, stage_weights
+from sextant.laws.weights import StageWeights, expert_copies, expert_ranks, stage_weights
 
 TENSOR_OVERLAP = 0.5
 """Share of tensor-parallel traffic that asynchronous tensor parallelism hides.
@@ -168,7 +168,7 @@ def gradients_s(job: Job, constants: Constants, stage: StageWeights) -> Column:
     """
     width = gradient_width(job)
     common = group(job.dp * job.cp, job.tp, job)
-    copies = group(expert_copies(job), ONE, job)
+    copies = group(expert_copies(job), expert_ranks(job), job)
     slow = np.where(job.unfused > 0, constants.early_reduce_share / constants.network_share, 1.0)
     job = replace(job, network=job.network * slow)
     plain = all_reduce_s(stage.common * width, common, job, constants)

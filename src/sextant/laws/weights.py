@@ -24,7 +24,10 @@ class Weights:
 
 
 def attention_parameters(job: Job) -> Column:
-    """Weights of one layer's attention in all; see `TransformerShape.attention_parameters`."""
+    """Weights of one layer's attention in all.
+
+    Source: as `TransformerShape.attention_parameters`.
+    """
     h, a, d, r, v = job.hidden, job.heads, job.head_width, job.rope_width, job.value_width
     standard = h * (a + 2.0 * job.kv_heads) * d + a * d * h
     queries = np.where(
@@ -35,12 +38,18 @@ def attention_parameters(job: Job) -> Column:
 
 
 def expert_ranks(job: Job) -> Column:
-    """GPUs that one layer's experts are spread over: `ep`, or the tensor group without it."""
+    """GPUs that one layer's experts are spread over: `ep`, or the tensor group without it.
+
+    Source: Megatron Core (`expert_tensor_parallel_size`: as the tensor group's unless stated).
+    """
     return np.where(job.ep > 1.0, job.ep, job.tp)
 
 
 def expert_copies(job: Job) -> Column:
-    """GPUs of a stage that hold the same experts."""
+    """GPUs of a stage that hold the same experts.
+
+    Source: Megatron Core (expert data parallel size: a stage's ranks over the experts').
+    """
     return np.maximum(1.0, job.tp * job.dp * job.cp / expert_ranks(job))
 
 

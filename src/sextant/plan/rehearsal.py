@@ -21,6 +21,7 @@ _LAW = "laws/local.py with the probe's unit costs"
 _P99 = 2.326
 _HITS_A_DOCUMENT = 4.0
 _PROBED_VECTORS = 256
+_PROBED_ROWS = 10
 _CACHED_VECTORS = 4000
 
 
@@ -125,7 +126,8 @@ def _times(
     base, each = cost["wire_base_s"] * factor, cost["wire_per_member_s"] * factor
     extra = local.shards_search_s(_extra_scan_s(shape, cost), shape.shards, cores)
     fan_out = base + shape.shards * each + extra
-    merge = shape.shards * shape.k * cost["merge_item_s"] * facts.value("merge_over_item")
+    merge = shape.shards * shape.k / _PROBED_ROWS * cost["gathered_merge_s"]
+    merge *= facts.value("merge_over_probe")
     query = embed + fan_out + merge
     tail = math.exp(_P99 * min(cost["wire_log_sigma"], 0.35))
     p99 = embed * math.exp(_P99 * 0.08) + fan_out * tail + merge

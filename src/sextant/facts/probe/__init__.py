@@ -4,6 +4,6 @@ Each returns unit costs by name; a missing engine leaves its own out. `run_probe
 of them, which `keep` stores among the user's facts under the name `here`.
 """
 
-from sextant.facts.probe.run import HERE, keep, run_probe
+from sextant.facts.probe.run import HERE, keep, refresh, run_probe
 
-__all__ = ["HERE", "keep", "run_probe"]
+__all__ = ["HERE", "keep", "refresh", "run_probe"]

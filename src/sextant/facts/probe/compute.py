@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -48,33 +50,58 @@ def matmul(cores: int) -> dict[str, float]:
     return found
 
 
-def encoder_layer(cores: int) -> dict[str, float]:
-    """FLOP/s of one transformer encoder layer over a batch, and seconds over one short sequence.
+def batch_flops_per_s(cores: int) -> dict[str, float]:
+    """FLOP/s of one transformer encoder layer over a batch, by number format; empty without torch.
 
     Random weights, width 384: matrix products with softmax, norms and activations between them,
-    which is what embedding is made of; no model is loaded. The short sequence goes through eight
-    layers in turn on one thread, so that their weights come from memory as a model's do.
+    which is what embedding is made of; no model is loaded.
     """
     try:
         import torch
     except ImportError:
         return {}
+    torch.set_num_threads(cores)
+    matrices = 4 * _LAYER_WIDTH**2 + 2 * _LAYER_WIDTH * _LAYER_FFN
+    flops = _BATCH * _TOKENS * (2.0 * matrices + 4.0 * _LAYER_WIDTH * _TOKENS)
     found = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    for name, dtype in _formats(torch).items():
         layer = _Layer(torch, dtype)
         batch = torch.randn(_BATCH, _TOKENS, _LAYER_WIDTH).to(dtype)
-        small = torch.randn(1, _SMALL_TOKENS, _LAYER_WIDTH).to(dtype)
-        stack = [_Layer(torch, dtype) for _ in range(_SHORT_LAYERS)]
-        matrices = 4 * _LAYER_WIDTH**2 + 2 * _LAYER_WIDTH * _LAYER_FFN
-        per_token = 2.0 * matrices + 4.0 * _LAYER_WIDTH * _TOKENS
         with torch.inference_mode():
-            torch.set_num_threads(cores)
-            seconds = median_s(lambda x=batch, f=layer: f(x), for_s=1.5)  # type: ignore[misc]
-            torch.set_num_threads(1)
-            short = median_s(lambda x=small, fs=stack: [f(x) for f in fs], for_s=0.7)  # type: ignore[misc]
-        found[f"encoder_{name}_flops_per_s"] = _BATCH * _TOKENS * per_token / seconds
-        found[f"encoder_{name}_short_layer_s"] = short / _SHORT_LAYERS
+            seconds = median_s(lambda x=batch, f=layer: f(x), for_s=0.3)  # type: ignore[misc]
+        found[f"encoder_{name}_flops_per_s"] = flops / seconds
     return found
+
+
+def short_stack() -> dict[str, Callable[[], float]]:
+    """By number format, a call that gives the seconds of a layer over 16 tokens on one thread.
+
+    It goes through eight layers in turn, so that their weights come from memory as a model's do.
+    """
+    try:
+        import torch
+    except ImportError:
+        return {}
+    return {name: _short(torch, dtype) for name, dtype in _formats(torch).items()}
+
+
+def _short(torch: Any, dtype: Any) -> Callable[[], float]:
+    layers = [_Layer(torch, dtype) for _ in range(_SHORT_LAYERS)]
+    text = torch.randn(1, _SMALL_TOKENS, _LAYER_WIDTH).to(dtype)
+
+    def encode() -> float:
+        torch.set_num_threads(1)
+        start_s = time.perf_counter()
+        with torch.inference_mode():
+            for layer in layers:
+                layer(text)
+        return (time.perf_counter() - start_s) / _SHORT_LAYERS
+
+    return encode
+
+
+def _formats(torch: Any) -> dict[str, Any]:
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 class _Layer:
@@ -123,30 +150,3 @@ def index_scan() -> dict[str, float]:
     for name, count in (("cached", 1_000), ("scan", 100_000)):
         found[f"faiss_{name}_bytes_per_s"] = count * dims * 4 / max(1e-9, seconds[name] - fixed)
     return found
-
-
-def merging() -> dict[str, float]:
-    """Seconds for each candidate of a merge (sorting and picking from 80), and of one packed reply.
-
-    The reply is ten rows of 1 kB with their scores, packed and unpacked.
-    """
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    scores, ids = rng.random((1, 80)), np.arange(80)[None]
-
-    def merge() -> list[tuple[int, float]]:
-        order = np.lexsort((ids, -scores), axis=-1)[0, :10]
-        return [(int(ids[0, at]), float(scores[0, at])) for at in order]
-
-    found = {"merge_item_s": median_s(merge, for_s=0.2) / 80}
-    try:
-        import msgpack
-    except ImportError:
-        return found
-    reply = {"scores": scores.astype(np.float32).tobytes(), "rows": [b"x" * 1000] * 10}
-
-    def pack() -> object:
-        return np.frombuffer(msgpack.unpackb(msgpack.packb(reply))["scores"], np.float32)
-
-    return found | {"reply_s": median_s(pack, for_s=0.2)}

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sextant.errors import InputError
 from sextant.facts.machine import Machine
 from sextant.facts.probe import compute, system
+from sextant.facts.probe.pace import pace
 from sextant.facts.store import home, load_facts
 
 HERE = "here"
@@ -28,13 +30,11 @@ def run_probe(today: str, progress: Callable[[str, int, int], None]) -> Machine:
     steps: list[tuple[str, Callable[[], dict[str, float]]]] = [
         ("memory bandwidth", lambda: compute.memory(cores)),
         ("matrix products", lambda: compute.matmul(cores)),
-        ("an encoder layer", lambda: compute.encoder_layer(cores)),
         ("index scan", compute.index_scan),
-        ("merging", compute.merging),
         ("disk", system.disk),
         ("loopback", system.loopback),
-        ("messages between processes", system.messages),
         ("process start", system.processes),
+        ("embedding, asking and merging in turn", lambda: pace(cores)),
     ]
     measured: dict[str, float] = {}
     for number, (name, step) in enumerate(steps):
@@ -68,6 +68,11 @@ def run_probe(today: str, progress: Callable[[str, int, int], None]) -> Machine:
         date=today,
         measured=measured,
     )
+
+
+def refresh(machine: Machine) -> Machine:
+    """The machine with the costs that change from minute to minute measured again; ten seconds."""
+    return replace(machine, measured={**machine.measured, **pace(machine.cores)})
 
 
 def keep(machine: Machine) -> Path:
