@@ -50,6 +50,17 @@ def test_every_row_is_predicted(shipped: Report, rows: list[dict[str, Any]]) -> 
     assert len(shipped.predictions) == len(rows)
 
 
+def test_no_answer_is_read(shipped: Report, rows: list[dict[str, Any]]) -> None:
+    keys = ("id", "machine", "gpus", "gpus_per_node", "node_link_bytes_per_s")
+    bare = [
+        {k: row[k] for k in (*keys, "model", "layout", "precision") if k in row} for row in rows
+    ]
+    training = load_training_facts()
+    asked = batch(bare, load_facts(), training)
+    found = report(asked, predict(asked, constants_of(training), spread_of(training)))
+    assert found.predictions == shipped.predictions
+
+
 @pytest.mark.parametrize("which", ["shipped", "apart"])
 def test_step_time(which: str, request: pytest.FixtureRequest) -> None:
     cases = by_case(request.getfixturevalue(which))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sextant.facts import load_facts
 from sextant.facts.training import load_training_facts
+from sextant.laws.collectives import Group, all_to_all_s
 from sextant.laws.failures import mtbf_s
+from sextant.laws.job import job
 from sextant.laws.layout import Layout
 from sextant.laws.machine import accelerator_of, constants_of
 from sextant.laws.memory import memory_per_gpu
@@ -143,3 +146,44 @@ def test_failures_that_come_sooner_than_the_node_rate(
     # The same source: observed, and shorter than its own formula says.
     found = mtbf_s(gpus / 8, 6.50 / 1000 / 86400)
     assert found / (hours * 3600) == pytest.approx(factor, rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("generation", "precision", "measured", "peak"),
+    [
+        # Bekman, Machine Learning Engineering, accelerator chapter: best matrix product, TFLOP/s.
+        ("ampere", "bf16", 271.2, 312.0),
+        ("hopper", "bf16", 794.5, 989.0),
+        ("hopper", "fp8", 1402.6, 1979.0),
+        ("blackwell", "bf16", 1745.0, 2250.0),
+        ("blackwell", "fp8", 3432.5, 4500.0),
+        ("blackwell-superchip", "bf16", 1822.0, 2500.0),
+        ("blackwell-superchip", "fp8", 3615.6, 5000.0),
+    ],
+)
+def test_curves_are_what_was_measured(
+    generation: str, precision: str, measured: float, peak: float
+) -> None:
+    ceiling = load_training_facts().generation[generation]["matmul_ceiling"][precision]
+    assert ceiling == pytest.approx(measured / peak, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "bandwidth", "tolerance"),
+    [
+        # DeepEP, docs/legacy.md: dispatch on H800, bandwidth of the bottleneck link in bytes/s;
+        # eight GPUs use NVLink (200 GB/s), more the network (50 GB/s a GPU).
+        (8, 153e9, 0.05),
+        (16, 43e9, 0.15),
+        (64, 51e9, 0.30),
+    ],
+)
+def test_all_to_all(gpus: int, bandwidth: float, tolerance: float) -> None:
+    training = load_training_facts()
+    machine = accelerator_of(load_facts().machine("h800"), training)
+    one = job(gpt(1, 7168, 56), Layout(), machine)
+    ranks = Group(size=np.array(float(gpus)), local=np.array(8.0))
+    sent = np.array(1e9)
+    crosses = 1e9 * (1.0 - 8.0 / gpus) if gpus > 8 else 1e9 * 7.0 / 8.0
+    seconds = all_to_all_s(sent, ranks, one, constants_of(training))
+    assert crosses / float(seconds) == pytest.approx(bandwidth, rel=tolerance)

@@ -9,6 +9,7 @@ from sextant.cli.probe import show_measured
 from sextant.errors import InputError
 from sextant.facts import Facts, Machine, load_facts
 from sextant.facts.probe import HERE, compute, keep, run, run_probe, system
+from sextant.facts.probe.pace import pace
 from sextant.facts.probe.timing import median_s, repeat_s
 
 MEASURED = {
@@ -24,11 +25,12 @@ MEASURED = {
 def probed(monkeypatch: pytest.MonkeyPatch) -> tuple[Machine, list[str]]:
     """This machine with every microbenchmark stubbed, and the names that progress was told."""
     for module, names in (
-        (compute, ("memory", "matmul", "encoder_layer", "index_scan", "merging")),
-        (system, ("disk", "loopback", "messages", "processes")),
+        (compute, ("memory", "matmul", "index_scan")),
+        (system, ("disk", "loopback", "processes")),
     ):
         for name in names:
             monkeypatch.setattr(module, name, lambda *_: dict(MEASURED))
+    monkeypatch.setattr(run, "pace", lambda _cores: {"wire_base_s": 1e-4})
     told: list[str] = []
     machine = run_probe("2026-11-22", lambda name, _number, _total: told.append(name))
     return machine, told
@@ -44,7 +46,7 @@ def test_this_machine_is_made_of_what_was_measured(probed: tuple[Machine, list[s
     assert machine.network_bytes_per_s == 2e9
     assert machine.memory_bytes > 1e8
     assert told[-1] == "done"
-    assert len(told) == len(set(told)) == 10
+    assert len(told) == len(set(told)) == 8
 
 
 def test_a_kept_machine_reads_back_equal(probed: tuple[Machine, list[str]]) -> None:
@@ -79,8 +81,8 @@ def test_without_an_engine_its_own_measurements_are_left_out(
         monkeypatch.setitem(sys.modules, engine, None)
     monkeypatch.setattr(compute, "median_s", lambda call, *, for_s: call() is None or for_s)
     assert compute.index_scan() == {}
-    assert compute.encoder_layer(1) == {}
-    assert system.messages() == {}
+    assert compute.batch_flops_per_s(1) == {}
+    assert pace(1) == {}
     assert set(compute.matmul(1)) == {"matmul_fp32_flops_per_s"}
 
 
@@ -90,8 +92,16 @@ def test_the_loopback_answers() -> None:
     assert found["loopback_bytes_per_s"] > 1e5
 
 
-def test_merging_costs_less_than_a_millisecond_an_item() -> None:
-    assert 0 < compute.merging()["merge_item_s"] < 1e-3
+def test_the_pace_is_of_all_that_a_rehearsal_stands_on() -> None:
+    for engine in ("faiss", "torch", "zenoh", "msgpack"):
+        pytest.importorskip(engine)
+    found = pace(1)
+    assert all(value >= 0 for value in found.values())
+    assert found["wire_base_s"] + found["wire_per_member_s"] > 1e-6
+    assert 0 < found["woken_search_s"] < 0.1
+    assert 0 < found["gathered_merge_s"] < 0.1
+    assert found["encoder_fp32_flops_per_s"] > 1e8
+    assert 0 < found["encoder_fp32_short_layer_s"] < 1
 
 
 def test_times_come_sorted_and_at_least_so_many(monkeypatch: pytest.MonkeyPatch) -> None:

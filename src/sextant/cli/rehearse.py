@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,27 +68,30 @@ def scale_of(args: argparse.Namespace) -> float | None:
 
 
 def this_machine() -> Machine:
-    """The probe's machine; probes first where it has not been done.
+    """The probe's machine at its speed of this minute, which the predictions stand on.
+
+    Probes the whole of it, once, where that has not been done.
 
     Raises:
         EngineError: an engine is missing, so that the probe would leave its unit costs out.
     """
     from sextant.facts import load_facts
-    from sextant.facts.probe import HERE, keep
+    from sextant.facts.probe import HERE, keep, refresh
 
+    for engine in ("faiss", "torch", "ray", "zenoh"):
+        # Not imported: Ray reads its environment when it is, and the fleet has yet to set it.
+        if find_spec(engine) is None:
+            raise missing_engine(engine, "rag")
     facts = load_facts()
-    if HERE not in facts.machines:
-        from sextant.cli.probe import probe_with_bar
+    if HERE in facts.machines:
+        print("taking this machine's pace, about ten seconds", file=sys.stderr)
+        return refresh(facts.machines[HERE])
+    from sextant.cli.probe import probe_with_bar
 
-        for engine in ("faiss", "torch", "ray", "zenoh"):
-            try:
-                importlib.import_module(engine)
-            except ImportError:
-                raise missing_engine(engine, "rag") from None
-        print("this machine has not been probed; doing so, once", file=sys.stderr)
-        keep(probe_with_bar())
-        facts = load_facts()
-    return facts.machines[HERE]
+    print("this machine has not been probed; doing so, once", file=sys.stderr)
+    machine = probe_with_bar()
+    keep(machine)
+    return machine
 
 
 def run(args: argparse.Namespace) -> int:

@@ -93,45 +93,33 @@ def search_layouts(
     anew. Source: `step_parts` and `held`.
     """
     longest = max(1, shape.sequence // 8192) if max_cp is None else max_cp
-    domain = accelerator.fast_domain
-    mesh, fell = mesh_rows(shape, gpus, domain, global_batch, longest)
+    mesh, fell = mesh_rows(shape, gpus, accelerator.fast_domain, global_batch, longest)
     if not mesh:
         return _empty(fell)
     table = _options(np.array(mesh, dtype=np.float64), recomputes, zeros)
     columns = _columns(table, shape, accelerator, global_batch, precision)
-    step = step_parts(columns, constants)
-    total = step.total
-    widths = spread or Spread()
-    factor = widths.step_factor(step, columns)
-    memory = held(columns, constants)
-    width = np.broadcast_to(widths.memory_factor(columns), total.shape)
+    step, memory = step_parts(columns, constants), held(columns, constants)
     usable = accelerator.memory_bytes * USABLE_MEMORY
-    fits = memory.total <= usable
+    found = _Found(
+        table=table,
+        global_batch=global_batch,
+        step_s=step.total,
+        step_factor=(spread or Spread()).step_factor(step, columns),
+        memory_bytes=memory.total,
+        memory_factor=(spread or Spread()).memory_factor(columns) + 0.0 * memory.total,
+    )
     for reason, count in _why(memory, usable).items():
         fell[reason] = fell.get(reason, 0) + count
-
-    def candidate(i: int) -> Candidate:
-        need = float(memory.total[i])
-        return Candidate(
-            layout=_layout(table, i, global_batch),
-            step_s=float(total[i]),
-            step_low_s=float(total[i] / factor[i]),
-            step_high_s=float(total[i] * factor[i]),
-            memory_bytes=need,
-            memory_low_bytes=need / float(width[i]),
-            memory_high_bytes=need * float(width[i]),
-        )
-
-    good = np.flatnonzero(fits)
+    good = np.flatnonzero(memory.total <= usable)
+    order = good[np.argsort(step.total[good], kind="stable")]
     leanest = int(np.argmin(memory.total))
-    order = good[np.argsort(total[good], kind="stable")]
     return Search(
-        best=tuple(candidate(int(i)) for i in order[:keep]),
-        pareto=tuple(candidate(i) for i in _pareto(order, memory.total)),
-        considered=int(total.size),
-        feasible=int(good.size),
+        best=tuple(found.candidate(int(i)) for i in order[:keep]),
+        pareto=tuple(found.candidate(i) for i in _pareto(order, memory.total)),
+        considered=len(memory.total),
+        feasible=len(good),
         rejected=fell,
-        tightest=candidate(leanest),
+        tightest=found.candidate(leanest),
         shortfall_bytes=max(0.0, float(memory.total[leanest] - usable)),
     )
 
@@ -154,6 +142,29 @@ class _Table:
     recompute: Column
     zero: Column
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Found:
+    table: _Table
+    global_batch: int
+    step_s: Column
+    step_factor: Column
+    memory_bytes: Column
+    memory_factor: Column
+
+    def candidate(self, i: int) -> Candidate:
+        seconds, by = float(self.step_s[i]), float(self.step_factor[i])
+        needs, wide = float(self.memory_bytes[i]), float(self.memory_factor[i])
+        return Candidate(
+            layout=_layout(self.table, i, self.global_batch),
+            step_s=seconds,
+            step_low_s=seconds / by,
+            step_high_s=seconds * by,
+            memory_bytes=needs,
+            memory_low_bytes=needs / wide,
+            memory_high_bytes=needs * wide,
+        )
 
 
 def _options(mesh: Column, recomputes: Sequence[str], zeros: Sequence[int]) -> _Table:
