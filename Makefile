@@ -38,11 +38,14 @@ $(STAMP)-venv:
 	@touch $@
 
 $(STAMP)-demo: $(STAMP)-venv pyproject.toml
+	@echo "installing what the demo needs; the first time takes about two minutes"
 	$(BIN)/pip install --quiet --editable '.[rag]'
+	$(BIN)/python -m compileall -q src
 	@touch $@
 
 # TorchRec's own requirement pulls the CUDA build of fbgemm, so both come without dependencies.
 $(STAMP)-test: $(STAMP)-demo requirements/torchrec.txt
 	$(BIN)/pip install --quiet --editable '.[rag,recommender,pretraining,swarm,federated,bench,dev]'
 	$(BIN)/pip install --quiet --no-deps --requirement requirements/torchrec.txt
+	$(BIN)/python -m compileall -q src
 	@touch $@

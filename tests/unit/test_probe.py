@@ -92,7 +92,9 @@ def test_the_loopback_answers() -> None:
     assert found["loopback_bytes_per_s"] > 1e5
 
 
-def test_the_pace_is_of_all_that_a_rehearsal_stands_on() -> None:
+def test_the_pace_is_of_all_that_a_rehearsal_stands_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sextant.facts.probe.pace._ROUNDS", 1)
+    monkeypatch.setattr("sextant.facts.probe.pace._TURN_S", 0.1)
     for engine in ("faiss", "torch", "zenoh", "msgpack"):
         pytest.importorskip(engine)
     found = pace(1)

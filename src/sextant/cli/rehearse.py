@@ -85,11 +85,12 @@ def this_machine() -> Machine:
     facts = load_facts()
     if HERE in facts.machines:
         print("taking this machine's pace, about ten seconds", file=sys.stderr)
-        return refresh(facts.machines[HERE])
+        now: Machine = refresh(facts.machines[HERE])
+        return now
     from sextant.cli.probe import probe_with_bar
 
     print("this machine has not been probed; doing so, once", file=sys.stderr)
-    machine = probe_with_bar()
+    machine: Machine = probe_with_bar()
     keep(machine)
     return machine
 

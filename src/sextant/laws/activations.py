@@ -98,14 +98,16 @@ def head_bytes(job: Job) -> Column:
 def gathered_bytes(job: Job) -> Column:
     """Weights that full sharding holds whole for a while, and their gradients.
 
-    Two layers (this one and the next) and the vocabulary's matrix, in 16 bits, with gradients as
-    they are reduced. ZeRO 2 keeps all weights whole; they are counted as weights.
+    Two layers (this one and the next; the first stacks had one) and the vocabulary's matrix, in 16
+    bits, with gradients as they are reduced. ZeRO 2 keeps all weights whole; they are counted as
+    weights.
     Source: Zhao et al. 2023, arXiv 2304.11277, section 3.3.
     """
-    two = stage_weights(job, 2.0 * ONE, ONE).total
-    gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 4.0)
+    layers = np.where(job.unfused > 0.0, 1.0, 2.0)
+    whole = stage_weights(job, layers, ONE).total
+    gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 4.0 - 2.0 * job.unfused)
     sharded = (job.zero >= 3.0) & job.resharding & (job.dp * job.cp > 1.0)
-    return np.where(sharded, two * (2.0 + gradient), 0.0)
+    return np.where(sharded, whole * (2.0 + gradient), 0.0)
 
 
 def working_bytes(job: Job) -> tuple[Column, Column]:

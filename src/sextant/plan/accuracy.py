@@ -132,6 +132,8 @@ def accuracy_page(
 
 
 LIMITS = (
+    "- Held out are the constants, not the form of the laws, which was worked out with all tables",
+    "  in view; a table that is truly new may do somewhat worse than the held-out figures.",
     "- No row has experts, latent attention, a sliding window, fp4, Blackwell, context parallelism",
     "  or a current 3D stack, so those laws rest on benchmarks of kernels and on assumptions named",
     "  in `facts/training.toml`; their intervals are wider for it (`[spread.unproven_*]`).",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sextant.axes import Axis
 from sextant.laws.shape import TransformerShape
 from sextant.laws.step import StepBreakdown
-from sextant.laws.wan import all_reduce_s, diloco_round
+from sextant.laws.wan import OuterLoop, all_reduce_s, diloco_round
 from sextant.plan.job_layout import Choice
 from sextant.plan.part import exact, within
 from sextant.plan.quantity import Hardest, Quantity, Striking
@@ -58,33 +58,11 @@ def plan_islands(
         4.0 * shape.parameters, sites.count, sites.link, sites.link_round_trip
     )
     synchronous = step.total_s / (step.total_s + every_step)
-    exchange = (
-        f"2 x ({sites.count} - 1)/{sites.count} x {show(4.0 * shape.parameters, 'B')} over "
-        f"{show(sites.link, 'B/s')}"
-    )
+    moved = f"2 x ({sites.count} - 1)/{sites.count} x {show(4.0 * shape.parameters, 'B')}"
+    exchange = f"{moved} over {show(sites.link, 'B/s')}"
     return Islands(
         step_factor=1.0 / outer.utilisation,
-        quantities=(
-            exact("bytes_per_round", outer.bytes_per_site * sites.count, "B", exchange, _SOURCE),
-            within("exchange_s", outer.exchange_s, "s", 1.25, exchange, _SOURCE),
-            within(
-                "utilisation",
-                outer.utilisation,
-                "fraction",
-                1.03,
-                f"{inner_steps} steps of {show_seconds(step.total_s)} to one exchange of "
-                f"{show_seconds(outer.exchange_s)}",
-                _SOURCE,
-            ),
-            within(
-                "synchronous_utilisation",
-                synchronous,
-                "fraction",
-                1.2,
-                f"the same exchange after every step: {show_seconds(every_step)} each",
-                _SOURCE,
-            ),
-        ),
+        quantities=_quantities(outer, step, inner_steps, sites.count, exchange, every_step),
         layout={"islands": sites.count, "inner_steps": inner_steps},
         risks=(
             f"an island that dies takes {choice.gpus // sites.count:,} accelerators and up to "
@@ -95,10 +73,47 @@ def plan_islands(
             because=f"utilisation {outer.utilisation:.1%}; exchanging after every step over "
             f"{show(sites.link, 'B/s')} would leave {synchronous:.1%}",
         ),
-        hardest=Hardest(
-            what="training as one over links a thousand times slower than a rack's",
-            axis=Axis.COORDINATION,
-            because=f"one exchange takes {show_seconds(outer.exchange_s)}, an inner step "
-            f"{show_seconds(step.total_s)}: {outer.exchange_s / step.total_s:,.3g}x",
+        hardest=_hardest(outer, step),
+    )
+
+
+def _hardest(outer: OuterLoop, step: StepBreakdown) -> Hardest:
+    return Hardest(
+        what="training as one over links a thousand times slower than a rack's",
+        axis=Axis.COORDINATION,
+        because=f"one exchange takes {show_seconds(outer.exchange_s)}, an inner step "
+        f"{show_seconds(step.total_s)}: {outer.exchange_s / step.total_s:,.3g}x",
+    )
+
+
+def _quantities(
+    outer: OuterLoop,
+    step: StepBreakdown,
+    inner_steps: int,
+    sites: int,
+    exchange: str,
+    every_step: float,
+) -> tuple[Quantity, ...]:
+    moved = outer.bytes_per_site * sites
+    synchronous = step.total_s / (step.total_s + every_step)
+    steps = f"{inner_steps} steps of {show_seconds(step.total_s)}"
+    return (
+        exact("bytes_per_round", moved, "B", exchange, _SOURCE),
+        within("exchange_s", outer.exchange_s, "s", 1.25, exchange, _SOURCE),
+        within(
+            "utilisation",
+            outer.utilisation,
+            "fraction",
+            1.03,
+            f"{steps} to one exchange of {show_seconds(outer.exchange_s)}",
+            _SOURCE,
+        ),
+        within(
+            "synchronous_utilisation",
+            synchronous,
+            "fraction",
+            1.2,
+            f"the same exchange after every step: {show_seconds(every_step)} each",
+            _SOURCE,
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sextant.facts import Facts, Machine
-from sextant.laws.failures import goodput, mtbf_s, young_daly_s
+from sextant.laws.failures import Goodput, goodput, mtbf_s, young_daly_s
 from sextant.plan.job_layout import Choice
 from sextant.plan.part import within
 from sextant.plan.quantity import Quantity
@@ -15,6 +15,7 @@ DAY_S = 86400.0
 _NODE = 8.0
 """The failure rates of facts are for nodes of eight accelerators."""
 _TORCH_TIMEOUT_S = 600.0
+_DAYS_SPREAD = 1.12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,62 +37,63 @@ def run_long(choice: Choice, machine: Machine, facts: Facts, work_s: float) -> L
     mtbf, low, high = (mtbf_s(nodes, rate / DAY_S) for rate in (row.value, row.high, row.low))
     save = facts.value("checkpoint_stall_s")
     restart = facts.value("detect_failure_s") + facts.value("restart_job_s")
-    best = goodput(mtbf=mtbf, save_s=save, restart_s=restart)
-    worst = goodput(mtbf=low, save_s=save, restart_s=restart)
-    kindest = goodput(mtbf=high, save_s=save, restart_s=restart)
-    factor = 1.12
-    days = work_s / best.useful / DAY_S
-    mtbf_because = (
+    usual, worst, kindest = (
+        goodput(mtbf=m, save_s=save, restart_s=restart) for m in (mtbf, low, high)
+    )
+    days = work_s / usual.useful / DAY_S
+    because = (
         f"{nodes:,.4g} nodes of eight x {row.value:g} failures a node-day = "
         f"{nodes * row.value:.3g} a day"
     )
-    quantities = (
-        Quantity(
-            name="mtbf_s",
-            value=mtbf,
-            unit="s",
-            low=low,
-            high=high,
-            because=mtbf_because,
-            source=row.source,
-        ),
-        within("failures_per_day", DAY_S / mtbf, "/day", mtbf / low, mtbf_because, row.source),
-        within(
-            "checkpoint_interval_s",
-            best.interval_s,
-            "s",
-            (mtbf / low) ** 0.5,
-            f"exact optimum for a stall of {show_seconds(save)} and a failure every "
-            f"{show_seconds(mtbf)}; Young/Daly gives {show_seconds(young_daly_s(save, mtbf))}",
-            "laws/failures.py: Bougeret et al. 2011, theorem 1; Daly 2006",
-        ),
-        Quantity(
-            name="goodput",
-            value=best.useful,
-            unit="fraction",
-            low=min(worst.useful, best.useful),
-            high=max(kindest.useful, best.useful),
-            because=f"checkpoints {best.checkpoint:.2%}, work done twice {best.lost:.2%}, restarts "
-            f"{best.restart:.2%} of the time",
-            source="laws/failures.py: Daly 2006",
-        ),
-        within(
-            "days",
-            days,
-            "days",
-            factor,
-            f"{choice.steps:,.0f} steps x {show_seconds(work_s / choice.steps)} / goodput "
-            f"{best.useful:.1%}",
-            "laws/step.py and laws/failures.py",
-        ),
-    )
+    steps = f"{choice.steps:,.0f} steps x {show_seconds(work_s / choice.steps)}"
     return LongRun(
         days=days,
-        goodput=best.useful,
+        goodput=usual.useful,
         mtbf_s=mtbf,
-        mtbf_because=mtbf_because,
-        quantities=quantities,
-        risks=_risks(choice, machine, best.interval_s),
+        mtbf_because=because,
+        quantities=(
+            _quantity("mtbf_s", (low, mtbf, high), "s", because, row.source),
+            within("failures_per_day", DAY_S / mtbf, "/day", mtbf / low, because, row.source),
+            within(
+                "checkpoint_interval_s",
+                usual.interval_s,
+                "s",
+                (mtbf / low) ** 0.5,
+                f"exact optimum for a stall of {show_seconds(save)} and a failure every "
+                f"{show_seconds(mtbf)}; Young/Daly gives {show_seconds(young_daly_s(save, mtbf))}",
+                "laws/failures.py: Bougeret et al. 2011, theorem 1; Daly 2006",
+            ),
+            _goodput(usual, worst, kindest),
+            within(
+                "days",
+                days,
+                "days",
+                _DAYS_SPREAD,
+                f"{steps} / goodput {usual.useful:.1%}",
+                "laws/step.py and laws/failures.py",
+            ),
+        ),
+        risks=_risks(choice, machine, usual.interval_s),
+    )
+
+
+def _goodput(usual: Goodput, worst: Goodput, kindest: Goodput) -> Quantity:
+    low = min(worst.useful, usual.useful)
+    high = max(kindest.useful, usual.useful)
+    because = (
+        f"checkpoints {usual.checkpoint:.2%}, work done twice {usual.lost:.2%}, restarts "
+        f"{usual.restart:.2%} of the time"
+    )
+    source = "laws/failures.py: Daly 2006"
+    return _quantity("goodput", (low, usual.useful, high), "fraction", because, source)
+
+
+def _quantity(
+    name: str, bounds: tuple[float, float, float], unit: str, because: str, source: str
+) -> Quantity:
+    low, value, high = bounds
+    return Quantity(
+        name=name, value=value, unit=unit, low=low, high=high, because=because, source=source
     )
 
 

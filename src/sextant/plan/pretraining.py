@@ -6,7 +6,7 @@ from sextant.axes import Axis
 from sextant.errors import InfeasibleError
 from sextant.facts import Facts, Machine
 from sextant.laws.machine import accelerator_of, constants_of, spread_of
-from sextant.laws.memory import memory_per_gpu
+from sextant.laws.memory import MemoryBreakdown, memory_per_gpu
 from sextant.laws.shape import TransformerShape
 from sextant.laws.step import StepBreakdown, step_time
 from sextant.plan.ceilings import custody_binds
@@ -59,14 +59,7 @@ def plan_pretraining(workload: Workload, machine: Machine, facts: Facts) -> Part
             *long.quantities,
             *islands.quantities,
         ),
-        layout={
-            **choice.described,
-            "memory_bytes": {
-                name: getattr(memory, f"{name}_bytes")
-                for name in ("parameters", "gradients", "optimizer", "activations", "runtime")
-            },
-            **islands.layout,
-        },
+        layout={**choice.described, "memory_bytes": _parts(memory), **islands.layout},
         striking=islands.striking or _striking(long, choice),
         hardest=islands.hardest or _hardest(long, choice),
         busy={
@@ -91,6 +84,11 @@ def plan_pretraining(workload: Workload, machine: Machine, facts: Facts) -> Part
         risks=(*long.risks, *islands.risks),
         costs=_costs(step, choice, long),
     )
+
+
+def _parts(memory: MemoryBreakdown) -> dict[str, float]:
+    names = ("parameters", "gradients", "optimizer", "activations", "runtime")
+    return {name: getattr(memory, f"{name}_bytes") for name in names}
 
 
 def _check_time(long: LongRun, training: Training, choice: Choice) -> None:

@@ -21,6 +21,7 @@ _LAW = "laws/local.py with the probe's unit costs"
 _P99 = 2.326
 _HITS_A_DOCUMENT = 4.0
 _PROBED_VECTORS = 256
+_EMBED_SIGMA, _WIDEST_SIGMA = 0.08, 0.35
 _PROBED_ROWS = 10
 _CACHED_VECTORS = 4000
 
@@ -65,9 +66,10 @@ def _predict(
     shape: RetrievalShape, here: Machine, facts: Facts, cost: dict[str, float]
 ) -> tuple[tuple[Quantity, ...], Lean]:
     sizes = _sizes(shape, facts, cost)
-    times, seconds = _times(shape, here.cores, facts, cost)
-    lean = _lean(shape, facts, seconds)
-    return (*sizes, *times), lean
+    took = _seconds(shape, here.cores, facts, cost)
+    latencies = _latencies(shape, took, facts, cost)
+    rates = _rates(shape, here.cores, took, facts, cost)
+    return (*sizes, *latencies, *rates), _lean(shape, facts, took)
 
 
 def _sizes(shape: RetrievalShape, facts: Facts, cost: dict[str, float]) -> list[Quantity]:
@@ -105,78 +107,85 @@ def _sizes(shape: RetrievalShape, facts: Facts, cost: dict[str, float]) -> list[
     ]
 
 
-def _times(
-    shape: RetrievalShape, cores: int, facts: Facts, cost: dict[str, float]
-) -> tuple[list[Quantity], dict[str, float]]:
-    kind = shape.precision
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seconds:
+    """What the stages of one query take, in seconds, on this machine."""
+
+    embed: float
+    handle: float
+    base: float
+    each: float
+    fan_out: float
+    merge: float
+
+    @property
+    def query(self) -> float:
+        return self.embed + self.fan_out + self.merge
+
+
+def _seconds(shape: RetrievalShape, cores: int, facts: Facts, cost: dict[str, float]) -> _Seconds:
+    wider = max(1.0, (shape.hidden / 384.0) ** 2)
+    layers = shape.layers * cost[f"encoder_{shape.precision}_short_layer_s"] * wider
+    scan = _extra_scan_s(shape, cost)
+    factor = facts.value("fan_out_over_wire")
+    base, each = cost["wire_base_s"] * factor, cost["wire_per_member_s"] * factor
+    merge = shape.shards * shape.k / _PROBED_ROWS * cost["gathered_merge_s"]
+    return _Seconds(
+        embed=layers * facts.value("encode_over_layers") + facts.value("encode_fixed_s"),
+        handle=cost["woken_search_s"] * facts.value("handle_over_woken") + scan,
+        base=base,
+        each=each,
+        fan_out=base + shape.shards * each + local.shards_search_s(scan, shape.shards, cores),
+        merge=merge * facts.value("merge_over_probe"),
+    )
+
+
+def _latencies(
+    shape: RetrievalShape, took: _Seconds, facts: Facts, cost: dict[str, float]
+) -> list[Quantity]:
+    """One question, stage by stage, and its median and p99."""
+    tail = math.exp(_P99 * min(cost["wire_log_sigma"], _WIDEST_SIGMA))
+    p99 = took.embed * math.exp(_P99 * _EMBED_SIGMA) + took.fan_out * tail + took.merge
+    parts = f"embed {show_seconds(took.embed)} + fan-out {show_seconds(took.fan_out)}"
+    parts += f" + merge {show_seconds(took.merge)}"
+    woken = f"{facts.value('handle_over_woken'):g} x a woken process that scans 256 vectors"
+    sent = f"{show_seconds(took.base)} + {shape.shards} x {show_seconds(took.each)}"
+    rows = (
+        ("embed_query_s", took.embed, 1.4, f"{shape.layers} layers over a short text"),
+        ("shard_search_s", took.handle, 1.5, woken),
+        ("fan_out_s", took.fan_out, 1.5, f"{sent}, scanning included"),
+        ("merge_s", took.merge, 1.5, f"{shape.shards} x {shape.k} candidates"),
+        ("query_p50_s", took.query, 1.35, parts),
+        ("query_p99_s", p99, 1.55, f"{parts}, with the wire's tail"),
+    )
+    return [within(name, value, "s", spread, why, _LAW) for name, value, spread, why in rows]
+
+
+def _rates(
+    shape: RetrievalShape, cores: int, took: _Seconds, facts: Facts, cost: dict[str, float]
+) -> list[Quantity]:
+    """How fast passages are embedded, questions answered, and the gang started."""
+    flops = cost[f"encoder_{shape.precision}_flops_per_s"]
     rate = local.embedding_passages_per_s(
         shape.passage_tokens,
         shape.layers,
         shape.hidden,
         shape.ffn,
-        cost[f"encoder_{kind}_flops_per_s"],
+        flops,
         fixed_s=facts.value("tokenize_passage_s"),
     )
-    widths = (shape.hidden / 384.0) ** 2
-    embed = shape.layers * cost[f"encoder_{kind}_short_layer_s"] * max(1.0, widths)
-    embed = embed * facts.value("encode_over_layers") + facts.value("encode_fixed_s")
-    handle = cost["woken_search_s"] * facts.value("handle_over_woken")
-    handle += _extra_scan_s(shape, cost)
-    factor = facts.value("fan_out_over_wire")
-    base, each = cost["wire_base_s"] * factor, cost["wire_per_member_s"] * factor
-    extra = local.shards_search_s(_extra_scan_s(shape, cost), shape.shards, cores)
-    fan_out = base + shape.shards * each + extra
-    merge = shape.shards * shape.k / _PROBED_ROWS * cost["gathered_merge_s"]
-    merge *= facts.value("merge_over_probe")
-    query = embed + fan_out + merge
-    tail = math.exp(_P99 * min(cost["wire_log_sigma"], 0.35))
-    p99 = embed * math.exp(_P99 * 0.08) + fan_out * tail + merge
-    ready = shape.shards * cost["member_start_s"] / cores * facts.value("gang_over_process")
-    spent = (embed + fan_out * facts.value("fan_out_busy_cores") + merge) / cores
-    parts = f"embed {show_seconds(embed)} + fan-out {show_seconds(fan_out)}"
-    parts += f" + merge {show_seconds(merge)}"
-    flops = show(cost[f"encoder_{kind}_flops_per_s"], "FLOP/s")
-    tokens = f"{shape.passage_tokens:.0f} tokens a passage"
-    quantities = [
-        within("embed_passages_per_s", rate, "/s", 1.3, f"{tokens} at {flops} of a layer", _LAW),
-        within("embed_query_s", embed, "s", 1.4, f"{shape.layers} layers over a short text", _LAW),
-        within(
-            "shard_search_s",
-            handle,
-            "s",
-            1.5,
-            f"{facts.value('handle_over_woken'):g} x a woken process that scans 256 vectors",
-            _LAW,
-        ),
-        within(
-            "fan_out_s",
-            fan_out,
-            "s",
-            1.5,
-            f"{show_seconds(base)} + {shape.shards} x {show_seconds(each)}, scanning included",
-            _LAW,
-        ),
-        within("merge_s", merge, "s", 1.5, f"{shape.shards} x {shape.k} candidates", _LAW),
-        within("query_p50_s", query, "s", 1.35, parts, _LAW),
-        within("query_p99_s", p99, "s", 1.55, f"{parts}, with the wire's tail", _LAW),
-        within(
-            "queries_per_s",
-            1.0 / spent,
-            "/s",
-            1.4,
-            f"{shape.clients} clients; one query keeps the cores for {show_seconds(spent)}",
-            _LAW,
-        ),
-        within(
-            "gang_ready_s",
-            ready,
-            "s",
-            1.5,
-            f"{shape.shards} processes x {show_seconds(cost['member_start_s'])} on {cores} cores",
-            _LAW,
-        ),
+    spent = took.embed + took.fan_out * facts.value("fan_out_busy_cores") + took.merge
+    spent /= cores
+    start = cost["member_start_s"]
+    ready = shape.shards * start / cores * facts.value("gang_over_process")
+    tokens = f"{shape.passage_tokens:.0f} tokens a passage at {show(flops, 'FLOP/s')} of a layer"
+    busy = f"{shape.clients} clients; one query keeps the cores for {show_seconds(spent)}"
+    started = f"{shape.shards} processes x {show_seconds(start)} on {cores} cores"
+    return [
+        within("embed_passages_per_s", rate, "/s", 1.3, tokens, _LAW),
+        within("queries_per_s", 1.0 / spent, "/s", 1.4, busy, _LAW),
+        within("gang_ready_s", ready, "s", 1.5, started, _LAW),
     ]
-    return quantities, {"embed": embed, "handle": handle, "fan_out": fan_out, "merge": merge}
 
 
 def _extra_scan_s(shape: RetrievalShape, cost: dict[str, float]) -> float:
@@ -190,12 +199,12 @@ def _extra_scan_s(shape: RetrievalShape, cost: dict[str, float]) -> float:
     return local.flat_scan_s(max(0.0, more), shape.dims, 4.0, rate, 0.0)
 
 
-def _lean(shape: RetrievalShape, facts: Facts, seconds: dict[str, float]) -> Lean:
+def _lean(shape: RetrievalShape, facts: Facts, took: _Seconds) -> Lean:
     """Shares of a query's busy time by axis; who asks waits for the fan-out: coordination."""
     busy = {
-        Axis.DATA: shape.shards * seconds["handle"] * facts.value("handle_busy_share"),
-        Axis.INFERENCE: seconds["embed"],
-        Axis.COORDINATION: facts.value("ask_busy_share") * seconds["fan_out"] + seconds["merge"],
+        Axis.DATA: shape.shards * took.handle * facts.value("handle_busy_share"),
+        Axis.INFERENCE: took.embed,
+        Axis.COORDINATION: facts.value("ask_busy_share") * took.fan_out + took.merge,
     }
     total = sum(busy.values())
     return Lean(
