@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ def add_parser(subparsers: Any) -> None:
 
 def plan_for(spec: str, machine: str | None = None) -> Plan:
     """Plans what a SPEC names."""
+    # Numpy starts a thread a core when it is imported, which takes longer than the plan.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from sextant.facts import load_facts
     from sextant.plan.compose import make_plan
 
