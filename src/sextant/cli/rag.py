@@ -71,9 +71,10 @@ def _add_index(commands: _SubParsers[argparse.ArgumentParser]) -> None:
         "first, then modules and classes by depth and name",
     )
     parser.add_argument(
-        "--first-window",
-        action="store_true",
-        help="index only the first window of each document (sentence-transformers' view of it)",
+        "--window",
+        choices=("first", "all"),
+        help="index the first window of each document, as BEIR's protocol does, or all of it "
+        "(first for a BEIR folder, all for others)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=_index)
@@ -149,7 +150,7 @@ def _index(args: argparse.Namespace) -> int:
             open_embedder(args.model),
             num_shards=args.shards,
             faiss_key=args.faiss,
-            first_window=args.first_window,
+            first_window=None if args.window is None else args.window == "first",
             progress=progress,
         )
     for line in report.troubles:

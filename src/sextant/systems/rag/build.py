@@ -64,7 +64,7 @@ def build_index(
     num_shards: int = 1,
     faiss_key: str = "Flat",
     overlap_tokens: int = 32,
-    first_window: bool = False,
+    first_window: bool | None = None,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build the index of a corpus in `index_dir`, or go on with a build that was killed there.
@@ -79,7 +79,7 @@ def build_index(
         faiss_key: a Faiss factory string, for every shard.
         overlap_tokens: the most that neighbouring chunks share, in whole sentences.
         first_window: index the first window of each document only, as sentence-transformers sees
-            it.
+            it; by default what the corpus says (BEIR's do).
         progress: hears how far it is.
 
     Raises:
@@ -96,7 +96,7 @@ def build_index(
     rule = ChunkRule(
         max_tokens=window,
         overlap_tokens=min(overlap_tokens, window // 4),
-        first_only=first_window,
+        first_only=corpus.first_window if first_window is None else first_window,
     )
     try:
         with _building(index_dir) as workshop:

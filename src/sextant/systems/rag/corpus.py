@@ -40,7 +40,8 @@ def open_corpus(path: str, *, limit: int | None = None) -> Corpus:
             "no such corpus", where=path, hint="a folder, a .jsonl file, a BEIR folder, or stdlib"
         )
     if is_folder and (where / "corpus.jsonl").is_file():
-        return Corpus(path, lambda troubles: read_jsonl(where / "corpus.jsonl", troubles), limit)
+        beir = where / "corpus.jsonl"
+        return Corpus(path, lambda troubles: read_jsonl(beir, troubles), limit, first_window=True)
     if is_folder:
         return Corpus(path, lambda troubles: _read_folder(where, troubles), limit)
     if where.suffix.lower() in (".jsonl", ".ndjson"):

@@ -46,12 +46,14 @@ class Corpus:
     """Documents in an order that is the same in every run; read anew by every iteration.
 
     `read` yields the documents of one pass and notes troubles; `limit` keeps the first so many of
-    them.
+    them. `first_window` says that a document is one passage, as much of it as the model sees at
+    once: BEIR's own reading.
     """
 
     name: str
     read: Callable[[Troubles], Iterator[Document]]
     limit: int | None = None
+    first_window: bool = False
 
     def documents(self, troubles: Troubles) -> Iterator[Document]:
         """One pass over the corpus; a repeated id is skipped and noted.

@@ -61,7 +61,7 @@ def gather_material(corpus: Corpus, folder: ModelFolder, most: int, num_question
         InputError: the corpus holds no document with text.
     """
     window = folder.max_tokens - folder.num_special_tokens
-    rule = ChunkRule(max_tokens=window, overlap_tokens=32)
+    rule = ChunkRule(max_tokens=window, overlap_tokens=32, first_only=corpus.first_window)
     texts: list[str] = []
     titles: list[str] = []
     for document in corpus.documents(Troubles()):
