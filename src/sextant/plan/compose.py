@@ -63,7 +63,7 @@ def make_plan(
     for part in (lead, *parts):
         for quantity in part.quantities:
             quantities.setdefault(quantity.name, quantity)
-    quantities |= {q.name: q for q in _costs(parts)}
+    quantities |= {q.name: q for q in _costs(parts, facts)}
     costs = {axis: text for part in reversed(parts) for axis, text in part.costs.items()}
     return Plan(
         workload=workload.name,
@@ -130,7 +130,7 @@ def _order(position: Position, costs: Mapping[Axis, str]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _costs(parts: Sequence[Part]) -> list[Quantity]:
+def _costs(parts: Sequence[Part], facts: Facts) -> list[Quantity]:
     """What the machines of all parts cost: by the month if always on, in all if for a time."""
     bills = [bill for part in parts for bill in part.bills]
     found = []
@@ -155,8 +155,8 @@ def _costs(parts: Sequence[Part]) -> list[Quantity]:
                 name=name,
                 value=total,
                 unit="USD",
-                low=total * 0.4,
-                high=total * 1.3,
+                low=total * facts.value("reserved_price_share"),
+                high=total * facts.value("on_demand_surcharge"),
                 because=because,
                 source="on-demand list prices in facts; reserved capacity is down to 0.4 of it",
             )
