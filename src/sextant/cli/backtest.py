@@ -134,7 +134,7 @@ def show(found: Report) -> None:
 
     from sextant.plan.accuracy import HEAD, percent
 
-    console = Console(width=132)
+    console = Console(width=132, markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(HEAD):
         table.add_column(name, justify="left" if i == 0 else "right")

@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
     name = EVERY if args.machine == EVERY else facts.machine(args.machine).name
     kept = [row for row in rows if name == EVERY or _is_on(row, name, facts)]
     asked = batch(kept, facts, training)
-    measured = [r for r in asked.rows if (r.get("measured") or {}).get("step_s")]
+    measured = [r for r in asked.rows if r["measured"].get("step_s")]
     if not measured:
         raise InputError(
             f"no measured run on {name}",
             where=str(args.rows),
-            hint="rows need `machine`, `model`, `layout` and `measured.step_s`",
+            hint="rows need `machine`, `model`, `layout` and `measured.step_s` (or a throughput)",
         )
     start = "prior" if name == EVERY else "value"
     fitted = calibrate(asked, training, names=names, start=start)

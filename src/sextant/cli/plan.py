@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sextant.cli.specs import add_json, atlas_positions, load_atlas, load_spec, print_json
 from sextant.errors import InputError
 
+FIGURES = (".svg", ".png")
+
 if TYPE_CHECKING:
     from sextant.plan.quantity import Plan
     from sextant.sights.figure import MapRow
@@ -26,6 +28,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--machine", metavar="NAME", help="plan for this machine")
     parser.add_argument("--html", metavar="FILE", type=Path, help="write the page")
     parser.add_argument("--markdown", metavar="FILE", type=Path, help="write it as Markdown")
+    parser.add_argument(
+        "--figure",
+        metavar="FILE",
+        type=Path,
+        help="draw a training job's layouts, time against memory: .svg or .png",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -63,6 +71,12 @@ def map_rows(plan: Plan) -> list[MapRow]:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the plan, and writes its page if asked."""
+    if args.figure is not None and args.figure.suffix not in FIGURES:
+        raise InputError(
+            f"no such kind of figure: {args.figure.name[:80]!r}",
+            where="--figure",
+            hint="name it .svg or .png",
+        )
     plan = plan_for(args.spec, args.machine)
     title = load_spec(args.spec).title
     if args.html is not None:
@@ -73,15 +87,44 @@ def run(args: argparse.Namespace) -> int:
         from sextant.sights.onepage import markdown_page
 
         write(args.markdown, markdown_page(plan, map_rows(plan), title=title), "--markdown")
+    if args.figure is not None:
+        draw(args.figure, plan, title)
     if args.json:
         from sextant.sights.as_json import plan_json
 
         print_json(plan_json(plan))
-    elif args.html is None and args.markdown is None:
+    elif args.html is None and args.markdown is None and args.figure is None:
         from sextant.sights.onepage import print_page
 
         print_page(plan, map_rows(plan), title=title)
     return 0
+
+
+def draw(path: Path, plan: Plan, title: str | None) -> None:
+    """Draws the layouts that a plan of a training job weighed.
+
+    Raises:
+        InputError: the plan has none, or the file cannot be written.
+    """
+    from sextant.sights.layouts import layouts_of
+    from sextant.sights.onepage import words
+    from sextant.sights.pareto import pareto_png, pareto_svg
+
+    layouts = layouts_of(plan)
+    if layouts is None:
+        raise InputError(
+            "the plan has no layouts of a training job to draw",
+            where="--figure",
+            hint="a spec with [training] of a transformer has, as atlas:foundation-pretraining",
+        )
+    name = title or words.title_of(plan)
+    try:
+        if path.suffix == ".svg":
+            path.write_text(pareto_svg(layouts, name), encoding="utf-8")
+        else:
+            path.write_bytes(pareto_png(layouts, name))
+    except OSError as error:
+        raise InputError(f"cannot write: {error.strerror}", where=f"--figure {path}") from None
 
 
 def write(path: Path, text: str, option: str) -> None:

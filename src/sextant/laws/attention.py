@@ -18,9 +18,12 @@ FUSED_HALF_WIDTH = 32.0
 Source: the same figure, head width 64 beside 128.
 """
 SOFTMAX_FORWARD_BYTES = 8.0
-"""Bytes a score that an unfused softmax with dropout moves forward: 2 + 2, then 2 + 2."""
+"""Bytes a score that an unfused softmax with dropout moves forward: 2 + 2, then 2 + 2.
+
+Source: fp16 reads and writes counted (Korthikanti et al. 2022, section 4.1, for what is kept).
+"""
 SOFTMAX_BACKWARD_BYTES = 11.0
-"""The same backward: dropout 2 + 1 + 2, softmax 2 + 2 + 2."""
+"""The same backward: dropout 2 + 1 + 2, softmax 2 + 2 + 2. Source: counted likewise."""
 
 
 def keys_per_query(job: Job) -> tuple[Column, Column]:

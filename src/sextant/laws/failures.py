@@ -85,29 +85,43 @@ class Goodput:
     checkpoint: float
     lost: float
     restart: float
+    slow: float
     interval_s: float
     mtbf_s: float
 
     @property
     def total(self) -> float:
         """The sum of the shares, which is 1."""
-        return self.useful + self.checkpoint + self.lost + self.restart
+        return self.useful + self.checkpoint + self.lost + self.restart + self.slow
 
 
 def goodput(
-    *, mtbf: float, save_s: float, restart_s: float, interval_s: float | None = None
+    *,
+    mtbf: float,
+    save_s: float,
+    restart_s: float,
+    interval_s: float | None = None,
+    slowed: float = 1.0,
 ) -> Goodput:
     """The share of time that is useful work, and where the rest goes.
 
     `useful = T / E(T)` with `expected_s`. Of the rest, saving takes `C / E`; a failure comes every
     `M` seconds and costs the restart; what remains is work done twice. `restart_s` is everything
-    from the failure to the first new step: noticing, replacing, starting, loading.
+    from the failure to the first new step: noticing, replacing, starting, loading. `slowed` is how
+    many times as long steps take for stragglers (`slowed_by`): of the time at work `1 / slowed` is
+    useful.
     Source: Daly 2006; the split is arithmetic on it.
     """
     interval = optimal_interval_s(save_s, mtbf) if interval_s is None else interval_s
     if math.isinf(interval) or math.isinf(mtbf):
         return Goodput(
-            useful=1.0, checkpoint=0.0, lost=0.0, restart=0.0, interval_s=interval, mtbf_s=mtbf
+            useful=1.0 / slowed,
+            checkpoint=0.0,
+            lost=0.0,
+            restart=0.0,
+            slow=1.0 - 1.0 / slowed,
+            interval_s=interval,
+            mtbf_s=mtbf,
         )
     interval = max(interval, 1e-9)
     elapsed = expected_s(interval, save_s, restart_s, mtbf)
@@ -115,19 +129,24 @@ def goodput(
     wasted = max(0.0, 1.0 - useful - saving)
     restart = min(wasted, restart_s / mtbf)
     return Goodput(
-        useful=useful,
+        useful=useful / slowed,
         checkpoint=saving,
         lost=wasted - restart,
         restart=restart,
+        slow=useful - useful / slowed,
         interval_s=interval,
         mtbf_s=mtbf,
     )
 
 
-def slowest_of(gpus: float, spread: float) -> float:
-    """How many times the mean the slowest of n equal parts takes, for a relative spread.
+def slowed_by(nodes: float, slow_fraction: float, delay: float) -> float:
+    """How many times as long a job takes because some node of it is slow for a while.
 
-    Maximum of n normal variables: `1 + sigma sqrt(2 ln n)`, an upper bound on its expectation.
-    Source: order statistics (Cramer 1946, section 28.6).
+    A node is slow (throttled, congested) for the share q of the time, independently; a synchronous
+    job is as slow as its slowest node: `1 + d (1 - (1 - q)^n)`, d the delay of a step while any is.
+    Healthy nodes that merely differ belong to the step's law, set by runs of whole jobs.
+    Source: order statistics of independent nodes; Wu et al. 2025 (Greyhound), USENIX ATC.
     """
-    return 1.0 + spread * math.sqrt(2.0 * math.log(max(1.0, gpus)))
+    if slow_fraction >= 1.0:
+        return 1.0 + delay
+    return 1.0 - delay * math.expm1(nodes * math.log1p(-slow_fraction))

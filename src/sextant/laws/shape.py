@@ -148,10 +148,18 @@ class TransformerShape:
         Six per active weight of a matrix product (two forward, four backward); the input
         embedding is looked up, not multiplied. Source: Narayanan et al. 2021, appendix.
         """
+        weights = self.active_parameters - self.embedding_parameters + self.vocab * self.hidden
+        return 6.0 * weights + self.attention_flops_per_token()
+
+    def attention_flops_per_token(self) -> float:
+        """The part of `flops_per_token` that is attention's own: `6 L a (d + d_v) s`.
+
+        Scores and their product with the values, forward and twice backward, the causal mask not
+        counted. Source: Narayanan et al. 2021, appendix.
+        """
         d = self.head_width + (self.rope_head_dim if self.attention == "mla" else 0)
         value = self.value_head_dim or self.head_width
-        weights = self.active_parameters - self.embedding_parameters + self.vocab * self.hidden
-        return 6.0 * weights + 6.0 * self.layers * self.heads * (d + value) * self.sequence
+        return 6.0 * self.layers * self.heads * (d + value) * self.sequence
 
 
 def _widths(parameters: float) -> range:

@@ -15,7 +15,7 @@ from sextant.facts.training import TrainingFacts
 from sextant.laws.constants import Constants
 from sextant.laws.job import Column
 from sextant.laws.spread import Spread
-from sextant.plan.backtest_rows import Question
+from sextant.plan.backtest_rows import Question, legible
 from sextant.plan.predictions import Batch, Prediction, batch, predict
 
 FIELDS = (
@@ -90,14 +90,14 @@ def report(asked: Batch, predictions: Sequence[Prediction]) -> Report:
     said = [{name: getattr(p, name) for name in FIELDS} for p in predictions]
     by_case: dict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(asked.rows):
-        if isinstance(row.get("measured"), Mapping) and row["measured"]:
-            by_case[str(row.get("case", "all"))].append(place)
+        if row["measured"]:
+            by_case[legible(row.get("case", "all"))].append(place)
     shown = [
         {
             "id": p.id,
-            "case": str(row.get("case", "all")),
+            "case": legible(row.get("case", "all")),
             "predicted": {**values, "layout": p.layout},
-            "measured": dict(row.get("measured") or {}),
+            "measured": dict(row["measured"]),
         }
         for row, p, values in zip(asked.rows, predictions, said, strict=True)
     ]
@@ -133,10 +133,8 @@ def _score(case: str, asked: Batch, made: Sequence[Prediction], at: Sequence[int
 
 
 def _measured(asked: Batch, place: int, key: str) -> float | None:
-    value: object = (asked.rows[place].get("measured") or {}).get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        return None
-    return float(value)
+    value: object = asked.rows[place]["measured"].get(key)
+    return None if isinstance(value, bool) or not isinstance(value, (int, float)) else float(value)
 
 
 def _mean(values: Column) -> float | None:
@@ -162,10 +160,10 @@ def out_of_memory_scores(
     known = [
         i
         for i in at
-        if (asked.rows[i].get("measured") or {}).get("out_of_memory")
+        if asked.rows[i]["measured"].get("out_of_memory") is True
         or _measured(asked, i, "step_s") is not None
     ]
-    truth = [bool((asked.rows[i].get("measured") or {}).get("out_of_memory")) for i in known]
+    truth = [asked.rows[i]["measured"].get("out_of_memory") is True for i in known]
     said = [made[i].out_of_memory for i in known]
     hits = sum(t and s for t, s in zip(truth, said, strict=True))
     precision = hits / sum(said) if sum(said) and any(truth) else None

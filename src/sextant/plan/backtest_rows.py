@@ -22,6 +22,17 @@ from sextant.laws.shape import TransformerShape
 DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 UNSTATED_MICRO_BATCHES = (1, 2, 4, 8)
+LARGEST = 10**9
+"""No whole number of a row (tokens of a sequence, GPUs, a batch) is larger."""
+MLPS = ("gelu", "swiglu")
+PARTS = (
+    ("kv_heads", "heads"),
+    ("heads", "hidden"),
+    ("active_experts", "experts"),
+    ("dense_layers", "layers"),
+    ("sliding_window_layers", "layers"),
+)
+"""Sizes of a model that are part of another."""
 
 
 class UnpredictableError(SextantError):
@@ -45,25 +56,25 @@ def question(row: Mapping[str, Any], facts: Facts, training: TrainingFacts) -> Q
     Raises:
         UnpredictableError: a key is missing, of the wrong kind, or contradicts another.
     """
-    name = str(row.get("id", "?"))
+    name = legible(row.get("id", "?"))
     try:
         machine = facts.machine(str(row["machine"]))
         precision = str(row.get("precision", "bf16"))
         if precision not in PRECISIONS:
-            raise UnpredictableError(f"no law for precision {precision!r}")
+            raise UnpredictableError(f"no law for precision {precision!r:.40}")
         shape = shape_of(row["model"])
         accelerator = accelerator_of(
             machine,
             training,
             fast_domain=_whole(row, "gpus_per_node") or None,
-            node_link_bytes_per_s=_number(row.get("node_link_bytes_per_s")),
+            node_link_bytes_per_s=_number(row, "node_link_bytes_per_s"),
         )
         layouts = layouts_of(row["layout"], _whole(row, "gpus"), shape, machine)
     except UnpredictableError:
         raise
     except KeyError as missing:
         raise UnpredictableError(f"the row has no {missing.args[0]}") from None
-    except (TypeError, ValueError, AttributeError, ZeroDivisionError) as wrong:
+    except (TypeError, ValueError, AttributeError, ArithmeticError) as wrong:
         raise UnpredictableError(f"not a row that can be read: {wrong}") from None
     except SextantError as unknown:
         raise UnpredictableError(unknown.what) from None
@@ -74,8 +85,9 @@ def question(row: Mapping[str, Any], facts: Facts, training: TrainingFacts) -> Q
 
 def shape_of(model: Mapping[str, Any]) -> TransformerShape:
     """The shape that a row's `model` states; keys and values default to as many as queries."""
-    known = {f.name for f in fields(TransformerShape)}
-    values = {k: v for k, v in model.items() if k in known and v is not None}
+    kinds = {f.name: str(f.type) for f in fields(TransformerShape)}
+    values = {k: _checked(model, k, kinds[k]) for k, v in model.items() if k in kinds and v != 0}
+    values = {k: v for k, v in values.items() if v is not None}
     values.setdefault("kv_heads", values["heads"])
     values.setdefault("ffn", values.get("expert_ffn", 0))
     if values.get("experts"):
@@ -85,7 +97,26 @@ def shape_of(model: Mapping[str, Any]) -> TransformerShape:
     sizes = (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.vocab, shape.sequence)
     if min(sizes) <= 0:
         raise UnpredictableError("a size of the model is not positive")
+    for part, whole in PARTS:
+        if getattr(shape, part) > getattr(shape, whole):
+            raise UnpredictableError(f"{part} is more than {whole}")
     return shape
+
+
+def _checked(model: Mapping[str, Any], key: str, kind: str) -> Any:
+    """A value of a row's model as the shape takes it; None stands for not stated."""
+    value = model[key]
+    if value is None:
+        return None
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise UnpredictableError(f"{key} is neither true nor false: {value!r:.40}")
+        return value
+    if kind == "str":
+        if key == "mlp" and value not in MLPS:
+            raise UnpredictableError(f"no law for mlp {value!r:.40}")
+        return value if value in (*MLPS, "mla") else None
+    return _whole(model, key) or None
 
 
 def layouts_of(
@@ -106,7 +137,9 @@ def layouts_of(
         batch = dp * (micro or 1)
     recompute = str(layout.get("recompute", "none"))
     if recompute not in RECOMPUTE:
-        raise UnpredictableError(f"no law for recompute {recompute!r}")
+        raise UnpredictableError(f"no law for recompute {recompute!r:.40}")
+    if _whole(layout, "zero") > 3:
+        raise UnpredictableError(f"no law for ZeRO {layout['zero']!r:.40}")
     gradient = layout.get("gradient_dtype")
     modern = shape.mlp != "gelu" or "fp8" in machine.peak_flops_per_s
     rest = Layout(
@@ -150,13 +183,23 @@ def _largest_ep(experts: int, ranks: int, machine: Machine) -> int:
 
 def _whole(row: Mapping[str, Any], key: str) -> int:
     value = row.get(key)
-    if value is None or isinstance(value, bool):
+    if value is None or value == 0:
         return 0
     number = int(value)
-    if number != value:
-        raise UnpredictableError(f"{key} is not a whole number: {value!r}")
+    if isinstance(value, bool) or number != value or not 0 <= number <= LARGEST:
+        raise UnpredictableError(f"{key} is not a whole number from 0 to a billion: {value!r:.40}")
     return number
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and value > 0 else None
+def _number(row: Mapping[str, Any], key: str) -> float | None:
+    value = row.get(key)
+    if not value:
+        return None
+    if isinstance(value, bool) or not 1.0 <= float(value) <= 1e18:
+        raise UnpredictableError(f"{key} is not a rate: {value!r:.40}")
+    return float(value)
+
+
+def legible(name: object) -> str:
+    """A name as text that any terminal and file can hold, cut to 200 characters."""
+    return str(name)[:200].encode("utf-8", "replace").decode("utf-8")

@@ -75,8 +75,8 @@ def source_of(row: Mapping[str, Any]) -> str:
 
 
 def _figures(batch: Batch, key: str) -> Column:
-    found = [(row.get("measured") or {}).get(key) for row in batch.rows]
-    return np.array([v if isinstance(v, (int, float)) and v > 0 else np.nan for v in found])
+    found = [row["measured"].get(key) for row in batch.rows]
+    return np.array([np.nan if v is None or isinstance(v, bool) else float(v) for v in found])
 
 
 def fit(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sextant.errors import InfeasibleError
 from sextant.facts import Facts, Machine
 from sextant.laws.layout import Layout
-from sextant.laws.layouts import Search, search_layouts
+from sextant.laws.layouts import USABLE_MEMORY, Candidate, Search, search_layouts
 from sextant.laws.machine import accelerator_of, constants_of, spread_of
 from sextant.laws.shape import TransformerShape
 from sextant.units import show_seconds
@@ -71,7 +71,7 @@ def choose_layout(
         steps=steps,
         tokens_per_step=batch * per_sequence,
         step_s=best.step_s,
-        described=_described(search),
+        described=_described(search, machine.unit_memory_bytes * USABLE_MEMORY),
     )
 
 
@@ -151,7 +151,7 @@ def _search(
     )
 
 
-def _described(search: Search) -> dict[str, object]:
+def _described(search: Search, usable_bytes: float) -> dict[str, object]:
     layout = search.best[0].layout
     degrees = {name: getattr(layout, name) for name in ("tp", "pp", "dp", "cp", "ep")}
     return {
@@ -164,12 +164,27 @@ def _described(search: Search) -> dict[str, object]:
         "considered": search.considered,
         "feasible": search.feasible,
         "rejected": search.rejected,
-        "runners_up": [
-            {"layout": c.layout.describe(), "step_s": c.step_s, "memory_bytes": c.memory_bytes}
-            for c in search.best[1:4]
-        ],
-        "pareto": [
-            {"layout": c.layout.describe(), "step_s": c.step_s, "memory_bytes": c.memory_bytes}
-            for c in search.pareto[:12]
-        ],
+        "usable_memory_bytes": usable_bytes,
+        "runners_up": [_weighed(c, search) for c in search.best[1:4]],
+        "pareto": [_weighed(c, search) for c in _thinned(search.pareto)],
+    }
+
+
+def _thinned(front: Sequence[Candidate]) -> Sequence[Candidate]:
+    """A front of a dozen: evenly from the fastest to the leanest."""
+    last = len(front) - 1
+    most = min(len(front), 12)
+    return [front[round(place * last / max(1, most - 1))] for place in range(most)]
+
+
+def _weighed(candidate: Candidate, search: Search) -> dict[str, object]:
+    return {
+        "layout": candidate.layout.describe(),
+        "step_s": candidate.step_s,
+        "step_low_s": candidate.step_low_s,
+        "step_high_s": candidate.step_high_s,
+        "memory_bytes": candidate.memory_bytes,
+        "memory_low_bytes": candidate.memory_low_bytes,
+        "memory_high_bytes": candidate.memory_high_bytes,
+        "on_front": candidate in search.pareto,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sextant.facts import Facts, Machine
-from sextant.laws.failures import Goodput, goodput, mtbf_s, young_daly_s
+from sextant.laws.failures import Goodput, goodput, mtbf_s, slowed_by, young_daly_s
 from sextant.plan.job_layout import Choice
 from sextant.plan.part import within
 from sextant.plan.quantity import Quantity
@@ -37,8 +37,10 @@ def run_long(choice: Choice, machine: Machine, facts: Facts, work_s: float) -> L
     mtbf, low, high = (mtbf_s(nodes, rate / DAY_S) for rate in (row.value, row.high, row.low))
     save = facts.value("checkpoint_stall_s")
     restart = facts.value("detect_failure_s") + facts.value("restart_job_s")
+    delay, slow = facts.value("fail_slow_delay"), facts.rows["slow_node_fraction"]
     usual, worst, kindest = (
-        goodput(mtbf=m, save_s=save, restart_s=restart) for m in (mtbf, low, high)
+        goodput(mtbf=m, save_s=save, restart_s=restart, slowed=slowed_by(nodes, q, delay))
+        for m, q in ((mtbf, slow.value), (low, slow.high), (high, slow.low))
     )
     days = work_s / usual.useful / DAY_S
     because = (
@@ -64,11 +66,14 @@ def run_long(choice: Choice, machine: Machine, facts: Facts, work_s: float) -> L
                 "laws/failures.py: Bougeret et al. 2011, theorem 1; Daly 2006",
             ),
             _goodput(usual, worst, kindest),
-            within(
+            _quantity(
                 "days",
-                days,
+                (
+                    days / max(_DAYS_SPREAD, kindest.useful / usual.useful),
+                    days,
+                    days * max(_DAYS_SPREAD, usual.useful / worst.useful),
+                ),
                 "days",
-                _DAYS_SPREAD,
                 f"{steps} / goodput {usual.useful:.1%}",
                 "laws/step.py and laws/failures.py",
             ),
@@ -82,9 +87,9 @@ def _goodput(usual: Goodput, worst: Goodput, kindest: Goodput) -> Quantity:
     high = max(kindest.useful, usual.useful)
     because = (
         f"checkpoints {usual.checkpoint:.2%}, work done twice {usual.lost:.2%}, restarts "
-        f"{usual.restart:.2%} of the time"
+        f"{usual.restart:.2%}, stragglers {usual.slow:.2%} of the time"
     )
-    source = "laws/failures.py: Daly 2006"
+    source = "laws/failures.py: Daly 2006; Wu et al. 2025"
     return _quantity("goodput", (low, usual.useful, high), "fraction", because, source)
 
 

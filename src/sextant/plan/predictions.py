@@ -16,7 +16,8 @@ from sextant.laws.layouts import USABLE_MEMORY
 from sextant.laws.memory import held
 from sextant.laws.spread import Spread
 from sextant.laws.step import step_parts
-from sextant.plan.backtest_rows import Question, UnpredictableError, question
+from sextant.plan.backtest_rows import Question, UnpredictableError, legible, question
+from sextant.plan.measured import measured_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +41,8 @@ class Prediction:
 class Batch:
     """Rows that can be predicted, as one set of columns; a row may leave layouts open.
 
-    `owner[k]` is the row (a place in `rows`) that column k belongs to.
+    `owner[k]` is the row (a place in `rows`) that column k belongs to. The `measured` of `rows`
+    holds legible figures alone, and the step time that a stated throughput implies.
     """
 
     rows: tuple[Mapping[str, Any], ...]
@@ -60,9 +62,9 @@ def batch(rows: Sequence[Mapping[str, Any]], facts: Facts, training: TrainingFac
         try:
             asked = question(row, facts, training)
         except UnpredictableError as why:
-            refused[_name(row, place)] = why.what
+            refused[_name(row, place)] = legible(why.what)
             continue
-        good.append(row)
+        good.append({**row, "measured": measured_of(row, asked)})
         questions.append(asked)
     jobs, owner = [], []
     for place, asked in enumerate(questions):
@@ -80,7 +82,7 @@ def batch(rows: Sequence[Mapping[str, Any]], facts: Facts, training: TrainingFac
 
 def _name(row: object, place: int) -> str:
     found = row.get("id") if isinstance(row, Mapping) else None
-    return str(found) if found else f"row {place + 1}"
+    return legible(found) if found else f"row {place + 1}"
 
 
 def chosen(all_rows: Batch, constants: Constants) -> Index:

@@ -17,6 +17,7 @@ from sextant.facts.training import load_training_facts
 from sextant.laws.machine import constants_of, spread_of
 from sextant.plan.backtest import Report, backtest, spearman
 from sextant.plan.backtest_figure import page, png, points_of, svg
+from sextant.plan.backtest_rows import question
 
 Command = Callable[[list[str]], int]
 FACTS, TRAINING = load_facts(), load_training_facts()
@@ -284,3 +285,47 @@ def test_a_missing_file_and_a_wrong_figure_are_refused(
     assert sextant(["backtest", str(path), "--figure", "a.gif"]) == 2
     assert sextant(["backtest", str(path)]) == 0
     assert "0 rows predicted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("attention", ["full", "causal"])
+@pytest.mark.parametrize("figure", ["tokens", "model_flops", "hardware_flops", "mfu", "hfu"])
+@pytest.mark.parametrize("recompute", ["none", "full"])
+def test_a_throughput_alone_is_scored_as_its_step_time(
+    figure: str, attention: str, recompute: str
+) -> None:
+    layout = {**LAYOUT, "recompute": recompute}
+    one = row("a", layout=layout, attention_flops=attention)
+    asked = question(one, FACTS, TRAINING)
+    each = asked.shape.flops_per_token()
+    each -= asked.shape.attention_flops_per_token() / 2.0 if attention == "causal" else 0.0
+    each *= 4.0 / 3.0 if recompute == "full" and figure in ("hardware_flops", "hfu") else 1.0
+    rate = 128 * 8192 / 16 / 5.0 * (1.0 if figure == "tokens" else each)
+    name = figure if figure in ("mfu", "hfu") else f"{figure}_per_s_per_gpu"
+    rate /= asked.accelerator.peak("bf16") if figure in ("mfu", "hfu") else 1.0
+    implied = score([{**one, "measured": {name: rate}}])
+    stated = score([{**one, "measured": {"step_s": 5.0}}])
+    assert implied.rows[0]["measured"]["step_s"] == pytest.approx(5.0)
+    assert implied.cases[0].mean_error == pytest.approx(stated.cases[0].mean_error)
+    assert implied.predictions == stated.predictions
+
+
+HOSTILE: tuple[Any, ...] = (
+    "x", -1, 1.5, float("nan"), float("inf"), 10**400, 10**30, [], {}, True, None, "\ud800[/x]"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:12])
+def test_hostile_rows_end_in_a_score_or_a_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sextant: Command, value: Any
+) -> None:
+    one = row("r", choice_set="c")
+    bad = [{**one, key: value} for key in one]
+    for part in ("model", "layout", "measured"):
+        keys = (*one[part], "experts", "head_dim", "ep", "mfu", "out_of_memory")
+        bad += [{**one, part: {**one[part], key: value}} for key in keys]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([*bad, {}, value, row("good")]))
+    assert sextant(["backtest", str(path), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert "good" in {r["id"] for r in printed["rows"]}
+    assert sextant(["backtest", str(path), "--figure", str(tmp_path / "a.svg")]) == 0

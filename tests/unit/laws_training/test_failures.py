@@ -13,7 +13,7 @@ from sextant.laws.failures import (
     goodput,
     mtbf_s,
     optimal_interval_s,
-    slowest_of,
+    slowed_by,
     young_daly_s,
 )
 from sextant.laws.wan import (
@@ -80,9 +80,18 @@ def test_expected_time_by_hand() -> None:
     assert expected_s(900.0, 100.0, 0.0, 1000.0) == pytest.approx(1000.0 * (math.e - 1.0))
 
 
-def test_the_slowest_of_many() -> None:
-    assert slowest_of(1.0, 0.1) == 1.0
-    assert slowest_of(16384.0, 0.01) == pytest.approx(1 + 0.01 * math.sqrt(2 * math.log(16384)))
+def test_stragglers_by_hand() -> None:
+    assert slowed_by(1.0, 0.5, 0.4) == pytest.approx(1.2)
+    assert slowed_by(2.0, 0.5, 0.4) == pytest.approx(1.3)
+    assert slowed_by(1e9, 0.5, 0.4) == pytest.approx(1.4)
+    assert slowed_by(3.0, 1.0, 0.4) == 1.4
+    assert slowed_by(1e6, 0.0, 0.4) == 1.0
+    plain = goodput(mtbf=1e5, save_s=60.0, restart_s=600.0)
+    found = goodput(mtbf=1e5, save_s=60.0, restart_s=600.0, slowed=1.25)
+    assert found.useful == pytest.approx(plain.useful / 1.25)
+    assert found.slow == pytest.approx(plain.useful / 5.0)
+    assert found.total == pytest.approx(1.0)
+    assert goodput(mtbf=math.inf, save_s=60.0, restart_s=6.0, slowed=1.25).useful == 0.8
 
 
 def test_a_ring_between_sites_by_hand() -> None:

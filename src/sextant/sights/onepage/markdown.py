@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from sextant.axes import AXES
 from sextant.plan.quantity import Plan
 from sextant.sights.figure import MapRow
+from sextant.sights.layouts import FRONT, layouts_of
 from sextant.sights.onepage import words
 from sextant.sights.scales import ratio_of
 from sextant.units import show_ratio, show_seconds
@@ -28,7 +29,7 @@ def markdown_page(plan: Plan, rows: Sequence[MapRow] = (), *, title: str | None 
         lines += [plain(words.sentence(words.budget_words(plan.budget))), ""]
         stages = [(s.name, str(s.axis), show_seconds(s.seconds)) for s in plan.budget.stages]
         lines += [*table(("stage", "axis", "time"), stages), ""]
-    lines += ["## Where the time goes", "", *_lean(plan), ""]
+    lines += [*_layouts(plan), "## Where the time goes", "", *_lean(plan), ""]
     lines += ["## The numbers, with their arithmetic", "", *_numbers(plan), ""]
     for heading, texts in (("Risks", plan.risks), ("Assumptions", plan.assumptions)):
         if texts:
@@ -86,6 +87,29 @@ def _map(plan: Plan, rows: Sequence[MapRow], name: str) -> Iterator[str]:
     )
     yield ""
     yield "● spread, ⊘ refused, · whole. " + plain(words.nearest_words(plan, rows))
+
+
+def _layouts(plan: Plan) -> Iterator[str]:
+    found = layouts_of(plan)
+    if found is None:
+        return
+    yield from (f"## {found.heading}", "")
+    yield from table(
+        ("", "step", "80% interval", "memory a GPU", "80% interval", "layout"),
+        [
+            (
+                role,
+                step,
+                words.range_words(row.step_low_s, row.step_high_s, "s"),
+                memory,
+                words.range_words(row.memory_low_bytes, row.memory_high_bytes, "B"),
+                layout,
+            )
+            for row in found.rows
+            for role, step, memory, layout in (row.cells,)
+        ],
+    )
+    yield from ("", FRONT, "", plain(found.why_rejected), "")
 
 
 def _lean(plan: Plan) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sextant.axes import Axis
 from sextant.plan.quantity import Ceiling, Plan
 from sextant.sights.figure import SHORT, MapRow
+from sextant.sights.layouts import FRONT, layouts_of
 from sextant.sights.onepage import words
 from sextant.sights.scales import LogScale, ratio_of, ratio_scale
 from sextant.units import show_ratio, show_seconds
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ACCENT = "bold dark_orange3"
 BAR_WIDTH = 26
+MOST_LAYOUTS = 7
 BLOCKS = " ▏▎▍▌▋▊▉█"
 
 
@@ -63,7 +65,7 @@ def terminal_page(
     ]
     if plan.budget is not None and plan.budget.stages:
         parts += [heading(f"Latency budget: {plan.budget.what}"), *_budget(plan)]
-    parts += [heading("Where the time goes"), _lean(plan)]
+    parts += [*_layouts(plan), heading("Where the time goes"), _lean(plan)]
     parts += [heading("The numbers, with their arithmetic"), _numbers(plan)]
     for title_, texts in (("Risks", plan.risks), ("Assumptions", plan.assumptions)):
         if texts:
@@ -181,6 +183,22 @@ def _budget(plan: Plan) -> Iterator[RenderableType]:
         at += stage.seconds
     yield table
     yield plain(words.budget_words(budget), ACCENT if total > budget.allowed_s else "")
+
+
+def _layouts(plan: Plan) -> Iterator[RenderableType]:
+    found = layouts_of(plan)
+    if found is None:
+        return
+    yield heading(found.heading)
+    table = grid(num_columns=4, right=(1, 2))
+    table.columns[0].no_wrap = True
+    for row in found.shown(MOST_LAYOUTS):
+        role, *cells = row.cells
+        table.add_row(plain(role, ACCENT if row.role == "best" else ""), *map(plain, cells))
+    yield table
+    more = len(found.rows) - MOST_LAYOUTS
+    yield plain(FRONT + (f" {more} more with --markdown." if more > 0 else ""), "dim")
+    yield plain(found.why_rejected)
 
 
 def _lean(plan: Plan) -> Table:
