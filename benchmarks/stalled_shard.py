@@ -31,6 +31,7 @@ def run() -> list[Figure]:
             fault = Fault.parse(f"stop:shard/3@1s+{_STOPPED}")
             seen = drill(service, questions, [fault], k=_K, deadline_s=_DEADLINE_S)
     partial = [one for one in seen.asked if one.coverage < 1]
+    assert partial, f"no answer was partial: {seen.shots}"
     lateness = sorted(max(0.0, one.latency_s - _DEADLINE_S) for one in seen.asked)
     late = lateness[int(0.99 * len(lateness))]
     coverage = statistics.median(one.coverage for one in partial)

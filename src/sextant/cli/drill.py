@@ -54,6 +54,11 @@ def run(args: argparse.Namespace) -> int:
     stage = rehearse.set_stage(
         workload, plan, here, corpus=args.corpus, scale=scale, minutes=args.minutes
     )
+    known = [f"shard/{n}" for n in range(stage.shape.shards)]
+    for fault in faults:
+        if fault.member not in known:
+            hint = f"there are {known[0]} to {known[-1]}"
+            raise InputError(f"no member {fault.member!r}", where="--fault", hint=hint)
     with drawn() as progress, Fleet.start(args.fleet) as fleet:
         result, _ = rehearse.run_drill(
             stage, fleet, faults, deadline_s=deadline_s, progress=progress
@@ -73,7 +78,8 @@ def _seconds(text: str) -> float:
     try:
         seconds = parse(text, SECONDS)
     except ValueError as error:
-        raise InputError(str(error), where="--deadline") from None
+        raise InputError(str(error), where="--deadline", hint="such as 200ms") from None
     if not 0 < seconds <= 3600:
-        raise InputError(f"not a deadline: {text[:40]!r}", where="--deadline")
+        hint = "above 0 s and at most an hour, such as 200ms"
+        raise InputError(f"not a deadline: {text[:40]!r}", where="--deadline", hint=hint)
     return seconds

@@ -46,6 +46,14 @@ def run(args: argparse.Namespace) -> int:
     """Prints the map, and draws it if asked."""
     if args.figure is not None and args.figure.suffix not in (".svg", ".png"):
         raise InputError("the figure is .svg or .png", where=f"--figure {args.figure}")
+    if args.book and (args.specs or args.only is not None or args.json or args.machine):
+        hint = "map --book alone prints the textbook's table; --json prints the map's own"
+        raise InputError("--book goes with no rows, --json or --machine", where="--book", hint=hint)
+    if args.machine and not args.specs:
+        hint = "it moves your own rows; the atlas names its reference machines itself"
+        raise InputError("a machine for no rows", where="--machine", hint=hint)
+    if args.only is not None and not args.only.strip(" ,") and not args.specs:
+        raise InputError("no rows are left", where="--only", hint="name some, as web-scale-rag")
     if args.book:
         print(book())
         return 0

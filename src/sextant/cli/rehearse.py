@@ -54,7 +54,8 @@ def scale_of(args: argparse.Namespace) -> float | None:
         InputError: it is not a share in (0, 1], or the minutes are not above 0.
     """
     if not 0 < args.minutes <= 24 * 60:
-        raise InputError(f"minutes must be above 0, not {args.minutes}", where="--minutes")
+        hint = "some minutes, such as 2"
+        raise InputError(f"minutes above 0, not {args.minutes}", where="--minutes", hint=hint)
     if args.scale == "auto":
         return None
     try:

@@ -66,7 +66,8 @@ def _in_time(drilled: Drilled) -> Expectation:
     p99 = late[min(len(late) - 1, int(0.99 * len(late)))]
     most = drilled.deadline_s + LATE_S
     return Expectation(
-        what=f"p99 of {len(late)} answers within the deadline + {show_seconds(LATE_S)}, in seconds",
+        what=f"p99 of {len(late)} answers to embedded questions, in seconds, by the deadline + "
+        f"{show_seconds(LATE_S)}",
         expected=most,
         measured=p99,
         held=p99 <= most,

@@ -30,6 +30,7 @@ MOST_SHARDS = 8
 _CLIENTS = 4
 _QUESTIONS = 400
 _EMBEDDING_SHARE = 0.5
+_SIZE_FILE = "passages"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +88,9 @@ def set_stage(
         clients=_CLIENTS,
         questions=_QUESTIONS,
     )
-    most = asked or _affordable(shape, here, workload, minutes)
+    key = hashlib.sha256(f"{corpus}|{scale}|{passages}|{minutes}|{shape}".encode()).hexdigest()
+    folder = home() / "rehearsals" / key[:12]
+    most = asked or _kept(folder) or _affordable(shape, here, workload, minutes)
     material = gather_material(open_corpus(corpus), embedder.folder, most, _QUESTIONS)
     if asked is not None and material.passages < 0.9 * asked:
         raise InputError(
@@ -101,14 +104,29 @@ def set_stage(
         passage_tokens=material.passage_tokens,
         shards=min(shape.shards, material.passages),
     )
-    key = hashlib.sha256(f"{corpus}|{material.passages}|{shape}".encode()).hexdigest()[:12]
+    _keep(folder, most)
     return Stage(
         material=material,
         embedder=embedder,
         shape=shape,
-        index_dir=home() / "rehearsals" / key,
+        index_dir=folder / "index",
         scale=material.passages / workload.num_vectors,
     )
+
+
+def _kept(folder: Path) -> int | None:
+    """How many passages an earlier rehearsal of the same took, so that its index serves again."""
+    try:
+        return int((folder / _SIZE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _keep(folder: Path, most: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f"{_SIZE_FILE}.new"
+    beside.write_text(f"{most}\n", encoding="utf-8")
+    beside.replace(folder / _SIZE_FILE)
 
 
 def _shards(plan: Plan) -> int:

@@ -207,10 +207,23 @@ class FleetSpec(Table):
     count: Whole | None = None
 
 
+_KINDS = {
+    "embedder": "encoder",
+    "encoder": "encoder",
+    "ranker": "ranker",
+    "perception": "vision",
+    "classifier": "vision",
+}
+"""What a model of this name is, where its table does not say."""
+
+
 def _models(value: Any) -> Any:
     """`[model]` is one model; `[model.NAME]` are several."""
     if isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values()):
-        return value
+        return {
+            name: {"kind": _KINDS[name], **body} if name in _KINDS else body
+            for name, body in value.items()
+        }
     return {"model": value}
 
 

@@ -66,7 +66,8 @@ def gather_material(corpus: Corpus, folder: ModelFolder, most: int, num_question
     titles: list[str] = []
     for document in corpus.documents(Troubles()):
         cut = [chunk.embedded for chunk in chunks(document, folder, rule)]
-        if titles and len(texts) + len(cut) > most:
+        # A long document ends the reading only once there is enough to rehearse on without it.
+        if titles and len(texts) + len(cut) > most and 2 * len(texts) >= most:
             break
         texts += cut
         titles.append(document.title or cut[0][:60])
