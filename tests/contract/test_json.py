@@ -195,7 +195,7 @@ def test_explain_agrees_with_the_plan(sextant: Sextant) -> None:
     one = sextant("explain", "atlas:web-scale-rag", "index_raw_bytes", "--json").object
     assert one["name"] == "index_raw_bytes"
     assert one.items() >= plan["quantities"]["index_raw_bytes"].items()
-    assert one["inputs"]["corpus.records"].startswith("the textbook")
+    assert one["inputs"]["corpus.records"]["source"].startswith("the textbook")
 
 
 def test_explain_prints_the_arithmetic_and_the_source(sextant: Sextant) -> None:
