@@ -162,3 +162,13 @@ def test_this_python_carries_documentation() -> None:
     assert "stdlib/json" in documents
     assert "topic/yield" in documents
     assert "yield" in documents["topic/yield"].text
+
+
+def test_binary_files_are_no_documents_whatever_their_name(tmp_path: Path) -> None:
+    (tmp_path / "noise.txt").write_bytes(bytes(range(256)) * 20)
+    (tmp_path / "broken.txt").write_bytes(bytes(range(128, 256)) * 20)
+    (tmp_path / "latin.txt").write_bytes("Die Brücke hängt über dem Fluß".encode("latin-1"))
+    troubles = Troubles()
+    found = list(open_corpus(str(tmp_path)).documents(troubles))
+    assert [document.id for document in found] == ["latin.txt"]
+    assert troubles.counts["binary file, skipped"] == 2

@@ -30,6 +30,8 @@ from sextant.systems.rag.passage import to_row
 from sextant.systems.rag.progress import Progress, Silent
 from sextant.systems.rag.spill import Spill
 
+MOST_SHARDS = 1024
+"""More processes than any one machine serves; each also keeps files open while it is written."""
 _KEY_VERSION = "rag-build/1"
 
 
@@ -41,7 +43,8 @@ class BuildReport:
         manifest: the index that is current now.
         up_to_date: nothing had to be done.
         embedded: chunks that were embedded in this run.
-        reused: chunks whose vectors an earlier, killed run had left.
+        reused: chunks whose vectors were there already: of an earlier, killed run, or of the same
+            text earlier in this one.
         seconds: wall time of the whole build.
         embed_s: wall time of embedding alone.
         troubles: what was skipped or mended in the corpus, one line a kind.
@@ -89,8 +92,9 @@ def build_index(
     """
     progress = progress or Silent()
     start_s = time.perf_counter()
-    if num_shards < 1:
-        raise InputError(f"an index needs at least 1 shard, not {num_shards}", where="--shards")
+    if not 1 <= num_shards <= MOST_SHARDS:
+        hint = f"from 1 to {MOST_SHARDS}"
+        raise InputError(f"{num_shards} shards", where="--shards", hint=hint)
     engine.check_key(faiss_key, embedder.dims)
     window = embedder.folder.max_tokens - embedder.folder.num_special_tokens
     rule = ChunkRule(

@@ -14,6 +14,8 @@ MAX_FILE_BYTES = 64 << 20
 _PLAIN = frozenset({".txt", ".text", ".md", ".markdown", ".rst"})
 _HTML = frozenset({".html", ".htm", ".xhtml"})
 _LINES = frozenset({".jsonl", ".ndjson"})
+_LOOK_BYTES = 8192
+_MOST_BROKEN = 0.3
 _RST_UNDERLINE = re.compile(r"[=\-~^\"'#*+]{3,}")
 _BLANK_LINES = re.compile(r"[ \t]*\n\s*\n\s*")
 
@@ -72,6 +74,7 @@ def read_file(
                 why = f"file over {MAX_FILE_BYTES >> 20} MiB"
             else:
                 data = path.read_bytes()
+                why = "binary file" if _is_binary(data) else None
         except OSError as error:
             why = f"unreadable file ({error.strerror})"
     if why is not None:
@@ -86,6 +89,15 @@ def read_file(
         title = _first_heading(text)
     # A name is a title for want of a better one, but no document by itself.
     return Document(name, title or (path.stem if text.strip() else ""), text)
+
+
+def _is_binary(data: bytes) -> bool:
+    """Whether the beginning has zero bytes, or is mostly what UTF-8 is not."""
+    head = data[:_LOOK_BYTES]
+    if not head.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\0" in head:
+        return True
+    text = head.decode("utf-8", errors="replace")
+    return text.count("\ufffd") > _MOST_BROKEN * max(1, len(text))
 
 
 def decode(data: bytes, where: str, troubles: Troubles) -> str:

@@ -51,7 +51,7 @@ def build_text(report: BuildReport, out: str) -> str:
     if report.up_to_date:
         return f"{out} is up to date: {size}."
     rate = f", {report.embedded / report.embed_s:.0f} passages/s" if report.embedded else ""
-    again = f"  {report.reused:,} passages were already embedded.\n" if report.reused else ""
+    again = f"  {report.reused:,} passages had their vectors already.\n" if report.reused else ""
     return (
         f"{out}: {size}.\n"
         f"  {manifest.about.get('model')}, {manifest.dims} dimensions, {manifest.faiss}; "
