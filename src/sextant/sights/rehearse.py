@@ -29,6 +29,7 @@ from sextant.workload import Workload
 MOST_SHARDS = 8
 _CLIENTS = 4
 _QUESTIONS = 400
+_DRILL_QUESTIONS = 120
 _EMBEDDING_SHARE = 0.5
 _SIZE_FILE = "passages"
 
@@ -222,7 +223,7 @@ def run_drill(
     progress.stage("starting shards", shards)
     with open_service(stage.index_dir, fleet, embedder=stage.embedder) as service:
         progress.stage("drilling", None)
-        questions = stage.material.questions
+        questions = stage.material.questions[:_DRILL_QUESTIONS]
         drilled = drill(service, questions, faults, k=stage.shape.k, deadline_s=deadline_s)
     partial = drilled.partial
     return judge(drilled, shards), None if partial is None else shown(partial)
