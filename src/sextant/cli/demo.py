@@ -51,6 +51,7 @@ def _run(out: Path) -> int:
     cli(["plan", SPEC])
     workload, plan = load_spec(SPEC), plan_for(SPEC)
 
+    from sextant.errors import EngineError
     from sextant.fleet import Fault, Fleet
     from sextant.sights import rehearse
     from sextant.sights.report import answers_terminal, print_drill, print_rehearsal, report_page
@@ -93,6 +94,9 @@ def _run(out: Path) -> int:
     report = out / "report.html"
     report.write_text(page, encoding="utf-8")
     print(f"\n{report} has it all; the demo took {time.monotonic() - begun_s:.0f} s.")
+    if not drilled.held:
+        what = "; ".join(e.what for e in drilled.expectations if not e.held)
+        raise EngineError(f"the drill did not hold: {what}", hint=f"see {report}")
     return 0
 
 
