@@ -9,6 +9,10 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sextant.sights.rehearsal import DrillResult
 
 SPEC = "atlas:web-scale-rag"
 QUESTIONS = (
@@ -51,7 +55,6 @@ def _run(out: Path) -> int:
     cli(["plan", SPEC])
     workload, plan = load_spec(SPEC), plan_for(SPEC)
 
-    from sextant.errors import EngineError
     from sextant.fleet import Fault, Fleet
     from sextant.sights import rehearse
     from sextant.sights.report import answers_terminal, print_drill, print_rehearsal, report_page
@@ -94,10 +97,17 @@ def _run(out: Path) -> int:
     report = out / "report.html"
     report.write_text(page, encoding="utf-8")
     print(f"\n{report} has it all; the demo took {time.monotonic() - begun_s:.0f} s.")
-    if not drilled.held:
-        what = "; ".join(e.what for e in drilled.expectations if not e.held)
-        raise EngineError(f"the drill did not hold: {what}", hint=f"see {report}")
+    _require_held(drilled, report)
     return 0
+
+
+def _require_held(drilled: DrillResult, report: Path) -> None:
+    if drilled.held:
+        return
+    from sextant.errors import EngineError
+
+    what = "; ".join(e.what for e in drilled.expectations if not e.held)
+    raise EngineError(f"the drill did not hold: {what}", hint=f"see {report}")
 
 
 def _head(number: int, what: str) -> None:
