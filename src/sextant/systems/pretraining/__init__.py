@@ -1,0 +1,1 @@
+"""Pretraining: text to tokens, tokens to a language model, whatever the layout and the failures."""
