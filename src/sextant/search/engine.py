@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sextant.errors import InputError, missing_engine
+from sextant.search.selection import Mask, by_scan, parameters
 from sextant.search.wire import Floats
 
 # Candidates beyond k that an exact search looks at, so that rounding seldom asks for a second
@@ -95,7 +96,7 @@ def read_index(path: Path) -> Any:
 
 
 def search(
-    index: Any, queries_QD: Floats, k: int, *, exact: bool
+    index: Any, queries_QD: Floats, k: int, *, exact: bool, allowed_N: Mask | None = None
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
     """The K best rows of each query: (scores_QK, rows_QK), row -1 where there are fewer.
 
@@ -103,22 +104,24 @@ def search(
     exact index scores its candidates again, each product summed on its own and in one fixed order:
     the scores of a row do not depend on which other rows share its shard or which queries share its
     batch, and N shards give the one-shard answer to the bit.
+
+    Rows where `allowed_N` is False are never candidates: the scan itself leaves them out.
     """
     queries_QD = np.ascontiguousarray(queries_QD)
-    wanted = min(k, index.ntotal)
-    if not exact:
-        scores_QC, rows_QC = index.search(queries_QD, max(wanted, 1))
-        return _ordered(scores_QC, rows_QC, k)
+    num_rows = index.ntotal if allowed_N is None else int(np.count_nonzero(allowed_N))
+    wanted = min(k, num_rows)
+    if not exact or not wanted:
+        return _ordered(*_candidates(index, queries_QD, wanted, allowed_N), k)
     vectors_ND = _flat_vectors(index)
-    num = min(wanted + _SPARE, index.ntotal)
+    num = min(wanted + _SPARE, num_rows)
     while True:
-        scores_QC, rows_QC = _faiss_search(index, queries_QD, num)
+        scores_QC, rows_QC = _candidates(index, queries_QD, num, allowed_N)
         # If the last candidate scores as the k-th does, one left out may tie with it: look further.
-        if num == index.ntotal or not len(scores_QC):
+        if num == num_rows or not len(scores_QC):
             break
         if np.all(scores_QC[:, wanted - 1] - scores_QC[:, -1] > _ROUNDING):
             break
-        num = min(4 * num, index.ntotal)
+        num = min(4 * num, num_rows)
     scores_QC = np.multiply(vectors_ND[rows_QC], queries_QD[:, None, :]).sum(axis=-1)
     return _ordered(scores_QC, rows_QC, k)
 
@@ -132,11 +135,37 @@ def exact_neighbours(vectors_ND: Floats, queries_QD: Floats, k: int) -> npt.NDAr
     return rows
 
 
-def _faiss_search(index: Any, queries_QD: Floats, num: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+def _candidates(
+    index: Any, queries_QD: Floats, num: int, allowed_N: Mask | None
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Faiss's own C best rows of each query among those allowed, in its own order."""
     if num == 0:
         Q = len(queries_QD)
         return np.empty((Q, 0), np.float32), np.empty((Q, 0), np.int64)
-    scores_QC, rows_QC = index.search(queries_QD, num)
+    if allowed_N is None:
+        scores_QC, rows_QC = index.search(queries_QD, num)
+        return scores_QC, rows_QC
+    faiss = _faiss()
+    index = by_scan(faiss, index, int(np.count_nonzero(allowed_N))) or index
+    params = parameters(faiss, index, allowed_N)
+    if params is None:
+        return _widened(index, queries_QD, num, allowed_N)
+    scores_QC, rows_QC = index.search(queries_QD, num, params=params)
+    return scores_QC, rows_QC
+
+
+def _widened(
+    index: Any, queries_QD: Floats, num: int, allowed_N: Mask
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """For indexes that take no selector: ask for more until enough of them are allowed."""
+    asked = num
+    while True:
+        asked = min(4 * asked, index.ntotal)
+        scores_QC, rows_QC = index.search(queries_QD, asked)
+        allowed_QC = (rows_QC >= 0) & allowed_N[rows_QC]
+        if asked == index.ntotal or np.all(np.count_nonzero(allowed_QC, axis=1) >= num):
+            break
+    rows_QC = np.where(allowed_QC, rows_QC, -1)
     return scores_QC, rows_QC
 
 

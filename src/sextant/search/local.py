@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sextant.axes import Axis
 from sextant.errors import SextantError
@@ -30,6 +30,15 @@ class Gang(Protocol):
 
     def close(self) -> None:
         """End the members."""
+        ...
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A member that holds what must be let go."""
+
+    def close(self) -> None:
+        """Let it go."""
         ...
 
 
@@ -102,6 +111,10 @@ class LocalGang:
         """End the threads; one that is still searching ends by itself."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
+        for member in self._members.values():
+            # A process lets its files go by ending; a member of this one is told to.
+            if isinstance(member, Closes):
+                member.close()
 
 
 def _handle(name: str, member: Member, body: bytes, deadline: Deadline, asked_s: float) -> Answer:

@@ -81,7 +81,13 @@ class Searcher:
             )
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
-        request = Request(space=space, queries_QD=queries_QD, k=k, with_rows=with_rows)
+        request = Request(
+            space=space,
+            queries_QD=queries_QD,
+            k=k,
+            with_rows=with_rows,
+            generation=self.manifest.generation,
+        )
         # The gang's own ledger has the waiting.
         gather = self._gang.ask(request.pack(), deadline)
         start_s = time.perf_counter()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 from sextant.errors import InputError
 from sextant.fleet import MemberSpec
-from sextant.search.engine import is_exact
 from sextant.search.local import LocalGang
 from sextant.search.manifest import Manifest
 
@@ -17,11 +15,11 @@ def shard_specs(index_dir: Path, manifest: Manifest) -> list[MemberSpec]:
     return [
         MemberSpec(
             name=card.name,
-            factory="sextant.search.shard:ShardMember",
+            factory="sextant.search.member:ShardMember",
             arguments={
-                "folder": str((index_dir / card.folder).resolve()),
-                "card": asdict(card),
-                "exact": is_exact(manifest.faiss),
+                "index_dir": str(index_dir.resolve()),
+                "shard": card.name,
+                "generation": manifest.generation,
             },
         )
         for card in manifest.shards

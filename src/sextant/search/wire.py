@@ -21,12 +21,16 @@ Ordinals = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """Q queries for the K best rows of a shard each; `with_rows` asks for the rows too."""
+    """Q queries for the K best rows of a shard each; `with_rows` asks for the rows too.
+
+    `generation` is the one of the index that is asked; empty asks the one that the shard has.
+    """
 
     space: str
     queries_QD: Floats  # noqa: N815
     k: int
     with_rows: bool = True
+    generation: str = ""
 
     def pack(self) -> bytes:
         """The message."""
@@ -37,6 +41,7 @@ class Request:
                     "shape": self.queries_QD.shape,
                     "k": self.k,
                     "with_rows": self.with_rows,
+                    "generation": self.generation,
                     "queries": np.ascontiguousarray(self.queries_QD, dtype="<f4").tobytes(),
                 }
             )
@@ -57,6 +62,7 @@ class Request:
                 queries_QD=queries_QD,
                 k=value["k"],
                 with_rows=value["with_rows"],
+                generation=value["generation"],
             )
         except (ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
             raise InputError(f"not a search request: {error}") from error

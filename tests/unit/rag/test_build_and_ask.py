@@ -145,8 +145,8 @@ def test_a_killed_build_goes_on_and_gives_the_same_index(
     assert again.reused == 20
     assert again.embedded == whole.manifest.vectors - 20
     assert again.manifest.key == whole.manifest.key
-    assert [card.files for card in again.manifest.shards] == [
-        card.files for card in whole.manifest.shards
+    assert [card.files for card in again.manifest.segments()] == [
+        card.files for card in whole.manifest.segments()
     ]
     assert not (tmp_path / "index" / "building").exists()
 
@@ -160,7 +160,7 @@ def test_the_same_build_does_nothing_but_damage_is_mended(
     assert again.up_to_date
     assert again.manifest == first.manifest
     assert embedder.num_encoded == num_encoded
-    victim = tmp_path / "index" / first.manifest.shards[0].folder / "rows.bin"
+    victim = tmp_path / "index" / first.manifest.shards[0].segments[0].folder / "rows.bin"
     victim.write_bytes(b"")
     assert not build(corpus, tmp_path / "index", embedder).up_to_date
     open_service(tmp_path / "index", embedder=embedder).close()

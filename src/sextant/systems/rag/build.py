@@ -19,9 +19,10 @@ from typing import Any
 
 from sextant.errors import InputError
 from sextant.search import engine
+from sextant.search.generations import BUILDING
 from sextant.search.manifest import MANIFEST, Manifest
-from sextant.search.shard import verify
-from sextant.search.writer import BUILDING, IndexWriter
+from sextant.search.verify import verify
+from sextant.search.writer import IndexWriter
 from sextant.systems.rag.blocks import BlockStore
 from sextant.systems.rag.chunk import ChunkRule
 from sextant.systems.rag.document import Corpus, Troubles
@@ -202,8 +203,8 @@ def _current(index_dir: Path) -> Manifest | None:
 def _whole(index_dir: Path, manifest: Manifest) -> bool:
     """Whether every shard of the current index is as it was published."""
     try:
-        for card in manifest.shards:
-            verify(index_dir / card.folder, card)
+        for card in manifest.segments():
+            verify(index_dir, card)
     except InputError:
         return False
     return True

@@ -69,6 +69,11 @@ class Result:
         }
 
 
+Watch = Callable[[Result], None]
+"""Hears the result so far: once the hits are there, and each time the answer has grown. What it
+raises ends the question."""
+
+
 class Service:
     """An open index with its model. Made by `open_service`; a context manager."""
 
@@ -117,14 +122,16 @@ class Service:
         """
         return self._run(question, k, deadline_s, answering=False)
 
-    def ask(self, question: str, *, k: int = 5, deadline_s: float = 5.0) -> Result:
+    def ask(
+        self, question: str, *, k: int = 5, deadline_s: float = 5.0, watch: Watch | None = None
+    ) -> Result:
         """An answer with citations from the K best passages; `answer` is None if nothing is
         relevant.
 
         Raises:
             InputError: as `search`.
         """
-        return self._run(question, k, deadline_s, answering=True)
+        return self._run(question, k, deadline_s, answering=True, watch=watch)
 
     def close(self) -> None:
         """End the shards' members; a fleet that was passed in goes on."""
@@ -141,7 +148,15 @@ class Service:
     ) -> None:
         self.close()
 
-    def _run(self, question: str | Floats, k: int, deadline_s: float, *, answering: bool) -> Result:
+    def _run(
+        self,
+        question: str | Floats,
+        k: int,
+        deadline_s: float,
+        *,
+        answering: bool,
+        watch: Watch | None = None,
+    ) -> Result:
         start_s = time.perf_counter()
         deadline = Deadline.after(deadline_s)
         text = _checked(question, deadline_s)
@@ -152,27 +167,31 @@ class Service:
         )
         timing |= {"fan_out_s": found.fan_out_s, "merge_s": found.merge_s}
         hits = tuple(Passage.of(hit) for hit in found.hits[0])
+
+        def so_far(said: Answer) -> Result:
+            total_s = time.perf_counter() - start_s
+            return Result(
+                query=text,
+                answer=said.text,
+                note=said.note,
+                citations=said.citations,
+                hits=hits,
+                coverage=found.coverage,
+                expected_recall=found.expected_recall,
+                missing=found.missing,
+                timing={**timing, "other_s": total_s - sum(timing.values()), "total_s": total_s},
+                deadline_s=deadline_s,
+                shards=found.shards,
+            )
+
         said = Answer(text=None, note="", citations=())
+        if watch is not None:
+            watch(so_far(said))
         if answering:
             answer_start_s = time.perf_counter()
             said = self._answer(text, question_D, hits, deadline)
             timing["answer_s"] = time.perf_counter() - answer_start_s
-        total_s = time.perf_counter() - start_s
-        timing["other_s"] = total_s - sum(timing.values())
-        timing["total_s"] = total_s
-        return Result(
-            query=text,
-            answer=said.text,
-            note=said.note,
-            citations=said.citations,
-            hits=hits,
-            coverage=found.coverage,
-            expected_recall=found.expected_recall,
-            missing=found.missing,
-            timing=timing,
-            deadline_s=deadline_s,
-            shards=found.shards,
-        )
+        return so_far(said)
 
     def _fan_out_deadline(self, deadline: Deadline, answering: bool) -> Deadline:
         """The shards' part of what is left: all but a margin, and but what an answer takes."""
