@@ -1,0 +1,121 @@
+"""Maps: where something stands, and how high.
+
+Shape suffixes: R rows (row 0 at the smallest y), C columns, N points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from sextant.errors import missing_engine
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+ROOT_2 = float(np.sqrt(2.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Square cells, each with the height of what stands in it.
+
+    Attributes:
+        heights_RC: metres above ground; infinite for a wall that nobody flies over.
+        cell_m: the side of a cell.
+        origin_m: (x, y) of the outer corner of cell (0, 0).
+    """
+
+    heights_RC: Floats
+    cell_m: float
+    origin_m: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def size_m(self) -> tuple[float, float]:
+        """Width and height of the whole map."""
+        rows, columns = self.heights_RC.shape
+        return columns * self.cell_m, rows * self.cell_m
+
+    def layer(self, altitude_m: float) -> Layer:
+        """What blocks the way at an altitude."""
+        return Layer(
+            blocked_RC=self.heights_RC > altitude_m, cell_m=self.cell_m, origin_m=self.origin_m
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One altitude of a map; outside it everything is blocked."""
+
+    blocked_RC: Bools
+    cell_m: float
+    origin_m: tuple[float, float]
+
+    @cached_property
+    def clearance_RC(self) -> Floats:  # noqa: N802
+        """Metres from a cell's centre to that of the nearest blocked one, the border included."""
+        try:
+            from scipy import ndimage
+        except ImportError:
+            raise missing_engine("scipy", "swarm") from None
+        framed = np.pad(self.blocked_RC, 1, constant_values=True)
+        metres: Floats = ndimage.distance_transform_edt(~framed)[1:-1, 1:-1] * self.cell_m
+        return metres
+
+    def cells(self, points_N2: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The rows and columns of points (they may lie outside)."""
+        at_N2 = np.floor((points_N2 - np.asarray(self.origin_m)) / self.cell_m).astype(np.int64)
+        return at_N2[..., 1], at_N2[..., 0]
+
+    def is_blocked(self, points_N2: Floats) -> Bools:
+        """Whether points lie in a blocked cell or outside the map."""
+        rows, columns = self.cells(points_N2)
+        return self.blocked(rows, columns)
+
+    def blocked(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Bools:
+        """Whether cells are blocked or outside the map."""
+        rows, columns, inside = self._clipped(rows, columns)
+        blocked: Bools = np.where(inside, self.blocked_RC[rows, columns], True)
+        return blocked
+
+    def clearance(self, points_N2: Floats) -> Floats:
+        """Metres from each point that certainly hold nothing, at least 0.
+
+        A lower bound: the clearance of the point's cell less half a diagonal at either end.
+        """
+        rows, columns, inside = self._clipped(*self.cells(points_N2))
+        free_N = self.clearance_RC[rows, columns] - ROOT_2 * self.cell_m
+        return np.where(inside, np.maximum(free_N, 0.0), 0.0)
+
+    def centres(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Floats:
+        """The middle of cells [..., 2]."""
+        at = np.stack([columns, rows], axis=-1) + 0.5
+        centres: Floats = at * self.cell_m + np.asarray(self.origin_m)
+        return centres
+
+    def distance(self, point_2: Floats, within_m: float) -> float:
+        """Metres from a point to the nearest blocked square; infinite beyond `within_m`."""
+        reach = int(np.ceil(within_m / self.cell_m)) + 1
+        row, column = (int(v) for v in self.cells(point_2))
+        rows, columns = np.meshgrid(
+            np.arange(row - reach, row + reach + 1),
+            np.arange(column - reach, column + reach + 1),
+            indexing="ij",
+        )
+        hit = self.blocked(rows, columns)
+        if not hit.any():
+            return float("inf")
+        gaps = np.abs(self.centres(rows[hit], columns[hit]) - point_2) - 0.5 * self.cell_m
+        nearest = float(np.hypot(*np.maximum(gaps, 0.0).T).min())
+        return nearest if nearest <= within_m else float("inf")
+
+    def _clipped(
+        self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Bools]:
+        """The nearest cells inside, and which were inside to begin with."""
+        num_rows, num_columns = self.blocked_RC.shape
+        near_rows, near_columns = rows.clip(0, num_rows - 1), columns.clip(0, num_columns - 1)
+        return near_rows, near_columns, (near_rows == rows) & (near_columns == columns)

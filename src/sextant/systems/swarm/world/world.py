@@ -1,0 +1,150 @@
+"""The world: moves the bodies, makes their readings, and counts what they hit.
+
+Shape suffixes: N drones, T targets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sextant.errors import InputError
+from sextant.systems.swarm.world.body import Bodies, BodyRule
+from sextant.systems.swarm.world.grid import Floats, Grid, Layer
+from sextant.systems.swarm.world.ground import CameraRule, Ground, texture
+from sextant.systems.swarm.world.rays import cast, fan
+from sextant.systems.swarm.world.sensors import Drift, Readings, SensorRule, bounded_normal
+
+_STEP_S = 0.01
+# Names of random streams: each drone's wind, sensors and camera have one of their own, so that no
+# reading depends on who else was asked for one.
+_GROUND, _WIND, _SENSORS, _CAMERA = range(4)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorldRule:
+    """The physics of one mission; `radius_m` is a drone's, `altitude_m` where all fly."""
+
+    seed: int = 0
+    radius_m: float = 0.3
+    altitude_m: float = 1.5
+    body: BodyRule = field(default_factory=BodyRule)
+    sensors: SensorRule = field(default_factory=SensorRule)
+    camera: CameraRule = field(default_factory=CameraRule)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Collision:
+    """Two drones, or a drone and a wall (`other` is None), met."""
+
+    at_s: float
+    drone: int
+    other: int | None
+
+
+class World:
+    """All drones' true state. Deterministic: the same seed and setpoints give the same flight."""
+
+    def __init__(self, grid: Grid, rule: WorldRule, starts_N2: Floats, targets_T2: Floats) -> None:
+        """Put the drones at their starts, at rest.
+
+        Raises:
+            InputError: a start is inside a wall, or two are too near each other.
+        """
+        self.grid, self.rule = grid, rule
+        self.layer: Layer = grid.layer(rule.altitude_m)
+        check_starts(self.layer, starts_N2, rule.radius_m)
+        self.now_s = 0.0
+        self.collisions: list[Collision] = []
+        self.least_gap_m = np.inf
+        self.flying_N = np.ones(len(starts_N2), np.bool_)
+        numbers = range(len(starts_N2))
+        self.bodies = Bodies.at(starts_N2, [self._stream(_WIND, n) for n in numbers])
+        self.ground = Ground(rule.camera, texture(self._stream(_GROUND, 0)), targets_T2)
+        self._senses = [self._stream(_SENSORS, n) for n in numbers]
+        self._cameras = [self._stream(_CAMERA, n) for n in numbers]
+        self._drifts = [Drift(rule.sensors, stream) for stream in self._senses]
+        self._touching: set[tuple[int, int | None]] = set()
+
+    def step(self, setpoints_N2: Floats, dt_s: float) -> None:
+        """Let time pass while the drones follow velocity setpoints; those that landed stay."""
+        setpoints_N2 = np.where(self.flying_N[:, None], setpoints_N2, 0.0)
+        num_steps = max(1, round(dt_s / _STEP_S))
+        for _ in range(num_steps):
+            before_N2 = self.bodies.positions_N2
+            self.bodies.step(setpoints_N2, self.rule.body, dt_s / num_steps)
+            landed_N = ~self.flying_N
+            self.bodies.positions_N2[landed_N] = before_N2[landed_N]
+            self.bodies.velocities_N2[landed_N] = 0.0
+            self.now_s += dt_s / num_steps
+            self._collide()
+        for drift in self._drifts:
+            drift.step(dt_s)
+
+    def land(self, drone: int) -> None:
+        """A drone comes down where it is, and is in nobody's way any more."""
+        self.flying_N[drone] = False
+
+    def sense(self, drone: int, *, frame: bool = True) -> Readings:
+        """A drone's own readings now; without `frame` the camera is not read."""
+        rule, stream = self.rule.sensors, self._senses[drone]
+        at_2 = self.bodies.positions_N2[drone]
+        error_2 = self._drifts[drone].error_2 + bounded_normal(stream, 2, rule.position_noise_m)
+        patch_PP = self.ground.patch(at_2, self._cameras[drone]) if frame else None
+        return Readings(
+            at_s=self.now_s,
+            position_2=at_2 + error_2,
+            velocity_2=self.bodies.velocities_N2[drone]
+            + bounded_normal(stream, 2, rule.velocity_noise_m_s),
+            ranges_N=self._ranges(at_2, stream),
+            patch_PP=patch_PP,
+            battery=float(self.bodies.battery_N[drone]),
+        )
+
+    def _ranges(self, at_2: Floats, stream: np.random.Generator) -> Floats:
+        rule = self.rule.sensors
+        starts_N2 = np.broadcast_to(at_2, (rule.rays, 2))
+        ranges_N = cast(self.layer, starts_N2, fan(rule.rays), rule.reach_m)
+        ranges_N = ranges_N + bounded_normal(stream, rule.rays, rule.range_noise_m)
+        lost_N = stream.random(rule.rays) < rule.dropout_probability
+        return np.where(lost_N, np.nan, np.maximum(ranges_N, 0.0))
+
+    def _collide(self) -> None:
+        """Note who touches what; a touch counts once until it ends."""
+        at_N2, radius_m = self.bodies.positions_N2, self.rule.radius_m
+        touching: set[tuple[int, int | None]] = set()
+        near_N = (self.layer.clearance(at_N2) < radius_m) & self.flying_N
+        for drone in np.flatnonzero(near_N):
+            if self.layer.distance(at_N2[drone], radius_m) < radius_m:
+                touching.add((int(drone), None))
+        gaps_NN = np.hypot(*(at_N2[:, None] - at_N2[None, :]).transpose(2, 0, 1))
+        apart_NN = ~(self.flying_N[:, None] & self.flying_N[None, :])
+        gaps_NN[apart_NN | np.eye(len(at_N2), dtype=np.bool_)] = np.inf
+        self.least_gap_m = min(self.least_gap_m, float(gaps_NN.min(initial=np.inf)))
+        for one, two in np.argwhere(np.triu(gaps_NN < 2 * radius_m)):
+            touching.add((int(one), int(two)))
+        for who, met in sorted(touching - self._touching, key=str):
+            self.collisions.append(Collision(at_s=self.now_s, drone=who, other=met))
+        self._touching = touching
+
+    def _stream(self, what: int, drone: int) -> np.random.Generator:
+        return np.random.default_rng((self.rule.seed, what, drone))
+
+
+def check_starts(layer: Layer, starts_N2: Floats, radius_m: float) -> None:
+    """Refuse starts that are no places to start from.
+
+    Raises:
+        InputError: one is inside a wall or touches one, or two touch each other.
+    """
+    for drone, start_2 in enumerate(starts_N2):
+        if layer.distance(start_2, 2 * radius_m) <= radius_m:
+            x, y = start_2
+            raise InputError(
+                f"drone {drone} would start inside a wall, at ({x:.2f}, {y:.2f})", where="--starts"
+            )
+        gaps = np.hypot(*(starts_N2[:drone] - start_2).T)
+        if drone and gaps.min() <= 2 * radius_m:
+            other = int(gaps.argmin())
+            raise InputError(f"drones {other} and {drone} start too near", where="--starts")
