@@ -99,9 +99,8 @@ def flight(seed: int) -> np.ndarray:
     seen = []
     for _ in range(20):
         world.step(np.array([[0.5, 0.0], [0.0, -0.3]]), 0.05)
-        for drone in (0, 1):
-            reading = world.sense(drone)
-            seen += [*reading.position_2, *reading.ranges_N, reading.patch_PP.sum()]
+        for reading in world.sense([0, 1]):
+            seen += [*reading.position_2, *reading.ranges_R, reading.patch_PP.sum()]
     return np.array(seen)
 
 
@@ -115,8 +114,8 @@ def test_what_one_drone_senses_does_not_depend_on_whether_another_did() -> None:
         world = World(grid(), WorldRule(), np.array([[2.5, 1.5], [6.5, 3.5]]), np.empty((0, 2)))
         world.step(np.zeros((2, 2)), 0.05)
         if ask_first:
-            world.sense(0)
-        return world.sense(1).ranges_N
+            world.sense([0])
+        return world.sense([1])[0].ranges_R
 
     np.testing.assert_array_equal(second(True), second(False))
 
@@ -128,9 +127,9 @@ def test_errors_of_the_sensors_are_bounded_as_stated() -> None:
     for _ in range(400):
         world.step(np.zeros((1, 2)), 0.05)
         world.bodies.positions_N2[:] = [4.5, 1.5]
-        reading = world.sense(0, frame=False)
+        (reading,) = world.sense([0], frame=False)
         errors.append(np.abs(reading.position_2 - [4.5, 1.5]).max())
-        dropped.append(np.isnan(reading.ranges_N).mean())
+        dropped.append(np.isnan(reading.ranges_R).mean())
     assert 0.05 < max(errors) <= rule.sensors.position_error_m
     assert 0.01 < np.mean(dropped) < 0.03
 

@@ -1,4 +1,7 @@
-"""What a drone is told: its own readings, with their errors."""
+"""What a drone is told: its own readings, with their errors.
+
+Shape suffixes: R rays, P pixels.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ class Readings:
         at_s: the world's time.
         position_2: metres, with error and drift.
         velocity_2: metres a second.
-        ranges_N: metres a ray, infinite where nothing is within reach, NaN where it dropped out.
+        ranges_R: metres a ray, infinite where nothing is within reach, NaN where it dropped out.
         patch_PP: the camera's patch; None on ticks without a frame.
         battery: 1 is full.
     """

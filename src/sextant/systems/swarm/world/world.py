@@ -1,10 +1,11 @@
 """The world: moves the bodies, makes their readings, and counts what they hit.
 
-Shape suffixes: N drones, T targets.
+Shape suffixes: N drones, R rays, T targets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,29 +87,37 @@ class World:
         """A drone comes down where it is, and is in nobody's way any more."""
         self.flying_N[drone] = False
 
-    def sense(self, drone: int, *, frame: bool = True) -> Readings:
-        """A drone's own readings now; without `frame` the camera is not read."""
+    def sense(self, drones: Sequence[int], *, frame: bool = True) -> list[Readings]:
+        """The own readings of each of some drones now; without `frame` no camera is read."""
+        at_N2 = self.bodies.positions_N2[list(drones)]
+        ranges_NR = self._true_ranges(at_N2)
+        return [
+            self._readings(drone, ranges_R, frame=frame)
+            for drone, ranges_R in zip(drones, ranges_NR, strict=True)
+        ]
+
+    def _true_ranges(self, at_N2: Floats) -> Floats:
+        """One cast for all drones [N, R], since a cast costs the same for few rays and many."""
+        rule = self.rule.sensors
+        starts_M2 = np.repeat(at_N2, rule.rays, axis=0)
+        ways_M2 = np.tile(fan(rule.rays), (len(at_N2), 1))
+        return cast(self.layer, starts_M2, ways_M2, rule.reach_m).reshape(len(at_N2), rule.rays)
+
+    def _readings(self, drone: int, ranges_R: Floats, *, frame: bool) -> Readings:
         rule, stream = self.rule.sensors, self._senses[drone]
         at_2 = self.bodies.positions_N2[drone]
         error_2 = self._drifts[drone].error_2 + bounded_normal(stream, 2, rule.position_noise_m)
-        patch_PP = self.ground.patch(at_2, self._cameras[drone]) if frame else None
+        velocity_error_2 = bounded_normal(stream, 2, rule.velocity_noise_m_s)
+        noisy_R = ranges_R + bounded_normal(stream, rule.rays, rule.range_noise_m)
+        lost_R = stream.random(rule.rays) < rule.dropout_probability
         return Readings(
             at_s=self.now_s,
             position_2=at_2 + error_2,
-            velocity_2=self.bodies.velocities_N2[drone]
-            + bounded_normal(stream, 2, rule.velocity_noise_m_s),
-            ranges_N=self._ranges(at_2, stream),
-            patch_PP=patch_PP,
+            velocity_2=self.bodies.velocities_N2[drone] + velocity_error_2,
+            ranges_R=np.where(lost_R, np.nan, np.maximum(noisy_R, 0.0)),
+            patch_PP=self.ground.patch(at_2, self._cameras[drone]) if frame else None,
             battery=float(self.bodies.battery_N[drone]),
         )
-
-    def _ranges(self, at_2: Floats, stream: np.random.Generator) -> Floats:
-        rule = self.rule.sensors
-        starts_N2 = np.broadcast_to(at_2, (rule.rays, 2))
-        ranges_N = cast(self.layer, starts_N2, fan(rule.rays), rule.reach_m)
-        ranges_N = ranges_N + bounded_normal(stream, rule.rays, rule.range_noise_m)
-        lost_N = stream.random(rule.rays) < rule.dropout_probability
-        return np.where(lost_N, np.nan, np.maximum(ranges_N, 0.0))
 
     def _collide(self) -> None:
         """Note who touches what; a touch counts once until it ends."""
