@@ -58,7 +58,7 @@ class Readings:
     at_s: float
     position_2: Floats
     velocity_2: Floats
-    ranges_N: Floats
+    ranges_R: Floats
     patch_PP: np.ndarray | None
     battery: float
 
