@@ -50,6 +50,7 @@ class Readings:
         at_s: the world's time.
         position_2: metres, with error and drift.
         velocity_2: metres a second.
+        turn: angle of the first ray in radians; it spins, so that nothing thin stays hidden.
         ranges_R: metres a ray, infinite where nothing is within reach, NaN where it dropped out.
         patch_PP: the camera's patch; None on ticks without a frame.
         battery: 1 is full.
@@ -58,6 +59,7 @@ class Readings:
     at_s: float
     position_2: Floats
     velocity_2: Floats
+    turn: float
     ranges_R: Floats
     patch_PP: np.ndarray | None
     battery: float

@@ -14,7 +14,7 @@ from sextant.errors import InputError
 from sextant.systems.swarm.world.body import Bodies, BodyRule
 from sextant.systems.swarm.world.grid import Floats, Grid, Layer
 from sextant.systems.swarm.world.ground import CameraRule, Ground, texture
-from sextant.systems.swarm.world.rays import cast, fan
+from sextant.systems.swarm.world.rays import cast, cast_at_discs, fan
 from sextant.systems.swarm.world.sensors import Drift, Readings, SensorRule, bounded_normal
 
 _STEP_S = 0.01
@@ -89,19 +89,34 @@ class World:
 
     def sense(self, drones: Sequence[int], *, frame: bool = True) -> list[Readings]:
         """The own readings of each of some drones now; without `frame` no camera is read."""
-        at_N2 = self.bodies.positions_N2[list(drones)]
-        ranges_NR = self._true_ranges(at_N2)
+        ranges_NR = self._true_ranges(drones)
         return [
             self._readings(drone, ranges_R, frame=frame)
             for drone, ranges_R in zip(drones, ranges_NR, strict=True)
         ]
 
-    def _true_ranges(self, at_N2: Floats) -> Floats:
+    def _true_ranges(self, drones: Sequence[int]) -> Floats:
         """One cast for all drones [N, R], since a cast costs the same for few rays and many."""
-        rule = self.rule.sensors
-        starts_M2 = np.repeat(at_N2, rule.rays, axis=0)
-        ways_M2 = np.tile(fan(rule.rays), (len(at_N2), 1))
-        return cast(self.layer, starts_M2, ways_M2, rule.reach_m).reshape(len(at_N2), rule.rays)
+        rule, at_N2 = self.rule.sensors, self.bodies.positions_N2
+        starts_M2 = np.repeat(at_N2[list(drones)], rule.rays, axis=0)
+        ways_M2 = np.tile(fan(rule.rays, self._turn()), (len(drones), 1))
+        walls_M = cast(self.layer, starts_M2, ways_M2, rule.reach_m)
+        others_MK2 = np.repeat(self._others(drones), rule.rays, axis=0)
+        drones_M = cast_at_discs(starts_M2, ways_M2, others_MK2, self.rule.radius_m)
+        ranges_M = np.minimum(walls_M, np.where(drones_M <= rule.reach_m, drones_M, np.inf))
+        return ranges_M.reshape(len(drones), rule.rays)
+
+    def _others(self, drones: Sequence[int]) -> Floats:
+        """Where the others fly, a row a drone [N, N, 2]; who has landed, and it itself, far off."""
+        others = np.repeat(self.bodies.positions_N2[None], len(drones), axis=0)
+        others[:, ~self.flying_N] = np.inf
+        others[np.arange(len(drones)), list(drones)] = np.inf
+        return np.where(np.isfinite(others), others, 1e9)
+
+    def _turn(self) -> float:
+        """The sensor's angle: by the golden ratio, so that rays soon have been everywhere."""
+        scans = round(self.now_s / _STEP_S)
+        return scans * 0.6180339887 % 1.0 * 2.0 * np.pi / self.rule.sensors.rays
 
     def _readings(self, drone: int, ranges_R: Floats, *, frame: bool) -> Readings:
         rule, stream = self.rule.sensors, self._senses[drone]
@@ -114,6 +129,7 @@ class World:
             at_s=self.now_s,
             position_2=at_2 + error_2,
             velocity_2=self.bodies.velocities_N2[drone] + velocity_error_2,
+            turn=self._turn(),
             ranges_R=np.where(lost_R, np.nan, np.maximum(noisy_R, 0.0)),
             patch_PP=self.ground.patch(at_2, self._cameras[drone]) if frame else None,
             battery=float(self.bodies.battery_N[drone]),

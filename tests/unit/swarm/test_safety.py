@@ -1,0 +1,138 @@
+"""The safety filter alone: a drone stops in time, and two that meet stay apart."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sextant.systems.swarm.agreement.neighbours import Neighbour
+from sextant.systems.swarm.drone.obstacles import Obstacles
+from sextant.systems.swarm.drone.safety import SafetyRule, bounds_of, nearest_allowed
+from sextant.systems.swarm.world.body import BodyRule
+from sextant.systems.swarm.world.grid import Grid
+from sextant.systems.swarm.world.sensors import SensorRule
+from sextant.systems.swarm.world.world import World, WorldRule
+
+RULE = SafetyRule()
+TICK_S = 0.05
+
+
+@given(gap=st.floats(0.0, 3.0))
+def test_the_speed_within_a_gap_stops_within_it(gap: float) -> None:
+    speed = RULE.speed_within(np.array([gap]))
+    assert RULE.stopping_m(speed)[0] <= gap + 1e-9
+    if 0 < speed[0] < RULE.speed_m_s:
+        assert RULE.stopping_m(speed)[0] == pytest.approx(gap)
+
+
+@given(speed=st.floats(0.0, 3.0))
+@settings(max_examples=30, deadline=None)
+def test_a_body_stops_within_the_stopping_distance(speed: float) -> None:
+    from sextant.systems.swarm.world.body import Bodies
+
+    body = BodyRule(wind_m_s=0.0)
+    bodies = Bodies.at(np.zeros((1, 2)), [np.random.default_rng(0)])
+    bodies.velocities_N2[0, 0] = speed
+    going = np.array([[speed, 0.0]])
+    bodies.step(going, body, RULE.react_s)
+    for _ in range(40):
+        bodies.step(np.zeros((1, 2)), body, TICK_S)
+    assert bodies.positions_N2[0, 0] <= RULE.stopping_m(np.array([speed]))[0] + 1e-3
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_what_is_chosen_keeps_to_every_bound(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    offsets = rng.uniform(-3, 3, (12, 2))
+    gaps = np.hypot(*offsets.T) - 0.4
+    bounds = bounds_of(offsets, np.maximum(gaps, 0.0), np.full(12, 0.5), RULE)
+    wanted = rng.uniform(-3, 3, 2)
+    chosen = nearest_allowed(wanted, bounds, RULE)
+    assert bounds.allow(chosen[None])[0]
+    free = bounds_of(np.empty((0, 2)), np.empty(0), np.empty(0), RULE)
+    np.testing.assert_array_equal(nearest_allowed(wanted, free, RULE), wanted)
+
+
+def fly(world: World, goals: np.ndarray, seconds: float, *, words: bool, seed: int) -> None:
+    """All drones want straight to their goals; 20% of the words are lost."""
+    count, rng = len(goals), np.random.default_rng(seed)
+    eyes = [Obstacles(RULE, world.rule.sensors) for _ in range(count)]
+    heard: list[dict[int, Neighbour]] = [{} for _ in range(count)]
+    for _ in range(int(seconds / TICK_S)):
+        seen = world.sense(range(count), frame=False)
+        setpoints = np.zeros((count, 2))
+        for i, reading in enumerate(seen):
+            eyes[i].take(reading)
+            bounds = eyes[i].bounds(reading.position_2, heard[i].values(), reading.at_s)
+            way = goals[i] - reading.position_2
+            wanted = way / max(1.0, float(np.hypot(*way))) * RULE.speed_m_s
+            setpoints[i] = nearest_allowed(wanted, bounds, RULE)
+        world.step(setpoints, TICK_S)
+        for i, reading in enumerate(seen):
+            for j in range(count):
+                if words and i != j and rng.random() > 0.2:
+                    heard[j][i] = Neighbour(
+                        name=i,
+                        at_s=reading.at_s,
+                        position_2=reading.position_2,
+                        velocity_2=reading.velocity_2,
+                    )
+
+
+@pytest.mark.parametrize("words", [True, False])
+def test_a_ring_of_drones_that_swap_places_never_touch(words: bool) -> None:
+    field = Grid(heights_RC=np.zeros((40, 40)), cell_m=1.0)
+    angles = np.arange(8) * np.pi / 4
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    for seed in range(3):
+        world = World(field, WorldRule(seed=seed), 20 + 8 * ring, np.empty((0, 2)))
+        fly(world, 20 - 8 * ring, 12.0, words=words, seed=seed)
+        assert not world.collisions
+        assert world.least_gap_m > 2 * RULE.radius_m
+
+
+def test_drones_among_walls_never_touch_them() -> None:
+    rng = np.random.default_rng(5)
+    heights = np.where(rng.random((30, 30)) < 0.15, np.inf, 0.0)
+    grid = Grid(heights_RC=heights, cell_m=1.0)
+    layer = grid.layer(1.5)
+    rows, columns = np.nonzero(layer.clearance_RC > 1.3)
+    picked = rng.permutation(len(rows))[::9][:6]
+    starts = layer.centres(rows[picked], columns[picked])
+    world = World(grid, WorldRule(seed=1), starts, np.empty((0, 2)))
+    fly(world, rng.uniform(2, 28, (len(starts), 2)), 15.0, words=True, seed=1)
+    assert not world.collisions
+
+
+def test_thin_poles_are_seen_in_time() -> None:
+    heights = np.zeros((200, 400))
+    heights[95:105:3, 240] = np.inf
+    grid = Grid(heights_RC=heights, cell_m=0.05)
+    world = World(grid, WorldRule(seed=2), np.array([[2.0, 5.0]]), np.empty((0, 2)))
+    fly(world, np.array([[18.0, 5.0]]), 8.0, words=False, seed=2)
+    assert not world.collisions
+
+
+def test_an_old_word_is_heeded_as_far_as_its_speaker_may_have_come() -> None:
+    eyes = Obstacles(RULE, SensorRule())
+    word = Neighbour(
+        name=1, at_s=0.0, position_2=np.array([4.0, 0.0]), velocity_2=np.array([-3.0, 0.0])
+    )
+    from sextant.systems.swarm.world.sensors import Readings
+
+    for at_s in (0.0, 0.8):
+        eyes.take(
+            Readings(
+                at_s=at_s,
+                position_2=np.zeros(2),
+                velocity_2=np.zeros(2),
+                turn=0.0,
+                ranges_R=np.full(48, np.inf),
+                patch_PP=None,
+                battery=1.0,
+            )
+        )
+    early = eyes.bounds(np.zeros(2), [word], 0.0).speeds_M[0]
+    late = eyes.bounds(np.zeros(2), [word], 0.8).speeds_M[0]
+    assert late < early
