@@ -1,0 +1,148 @@
+"""The map that all drones share, with no copy that is the true one.
+
+Each drone writes a layer of its own and copies those of the others. A change of a cell carries a
+stamp, the count of its writer's changes; what travels is "all changes after stamp a up to stamp b".
+Taking one in twice, or an old one late, changes nothing, and any drone may hand on the layer of any
+other, also of one that is gone.
+Source: Almeida et al. 2018, Delta state replicated data types (delta-intervals).
+
+Shape suffixes: C cells of the map, laid out in one row; K changed cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.int8]
+Stamps = npt.NDArray[np.int64]
+
+SEEN = 32
+"""Set in a value: the camera saw the cell. The rest is evidence, below 0 for free."""
+MOST = 6
+"""Evidence of one drone is kept between -MOST and MOST, so that it stops changing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """Cells of one drone's layer that changed after stamp `after` up to stamp `upto`."""
+
+    source: int
+    after: int
+    upto: int
+    cells_K: npt.NDArray[np.int32]
+    values_K: Values
+    stamps_K: Stamps
+
+
+class Layer:
+    """One drone's evidence, and its stamps."""
+
+    def __init__(self, num_cells: int) -> None:
+        self.values_C = np.zeros(num_cells, np.int8)
+        self.stamps_C = np.zeros(num_cells, np.int64)
+        self.upto = 0
+
+    def write(self, cells_K: npt.NDArray[np.int64], values_K: Values) -> None:
+        """Change cells of one's own layer; each cell once, and only where it differs."""
+        self.values_C[cells_K] = values_K
+        self.stamps_C[cells_K] = self.upto + 1 + np.arange(len(cells_K))
+        self.upto += len(cells_K)
+
+    def changes(self, source: int, after: int, most: int) -> Change:
+        """What changed after a stamp, at most so many cells, the oldest first."""
+        cells = np.flatnonzero(self.stamps_C > after)
+        cells = cells[np.argsort(self.stamps_C[cells])]
+        upto = self.upto if len(cells) <= most else int(self.stamps_C[cells[most - 1]])
+        cells = cells[:most]
+        return Change(
+            source=source,
+            after=after,
+            upto=upto,
+            cells_K=cells.astype(np.int32),
+            values_K=self.values_C[cells],
+            stamps_K=self.stamps_C[cells],
+        )
+
+    def take(self, change: Change) -> npt.NDArray[np.int64]:
+        """Take in a change; returns the cells that are new. One with a gap before it is refused."""
+        if change.after > self.upto:
+            return np.empty(0, np.int64)
+        newer = change.stamps_K > self.stamps_C[change.cells_K]
+        cells = change.cells_K[newer].astype(np.int64)
+        self.values_C[cells] = change.values_K[newer]
+        self.stamps_C[cells] = change.stamps_K[newer]
+        self.upto = max(self.upto, change.upto)
+        return cells
+
+
+class SharedMap:
+    """One drone's copy of everybody's layers, and what they say together."""
+
+    def __init__(self, own: int, num_cells: int) -> None:
+        self.own = own
+        self._num_cells = num_cells
+        self._layers: dict[int, Layer] = {own: Layer(num_cells)}
+        self.evidence_C = np.zeros(num_cells, np.int16)
+        self.seen_C = np.zeros(num_cells, np.bool_)
+
+    def observe(
+        self,
+        free: npt.NDArray[np.int64],
+        hit: npt.NDArray[np.int64],
+        seen: npt.NDArray[np.int64],
+    ) -> None:
+        """Write what the own sensors saw: cells that rays went through, that stopped one, and that
+        the camera saw.
+        """
+        layer = self._layers[self.own]
+        delta_C = np.zeros(self._num_cells, np.int16)
+        delta_C[free] = -1
+        delta_C[hit] = 2
+        touched = np.unique(np.concatenate([free, hit, seen]))
+        before = layer.values_C[touched]
+        evidence = np.clip(_evidence(before) + delta_C[touched], -MOST, MOST)
+        looked = _looked(before) | np.isin(touched, seen)
+        after = (evidence + np.where(looked, SEEN, 0)).astype(np.int8)
+        differs = after != before
+        layer.write(touched[differs], after[differs])
+        self._refresh(touched[differs])
+
+    def take(self, change: Change) -> None:
+        """Take in a change of another's layer."""
+        if change.source == self.own:
+            return
+        layer = self._layers.setdefault(change.source, Layer(self._num_cells))
+        self._refresh(layer.take(change))
+
+    def versions(self) -> dict[int, int]:
+        """Up to which stamp each drone's layer is known."""
+        return {source: layer.upto for source, layer in self._layers.items()}
+
+    def news_for(self, versions: dict[int, int], most: int) -> list[Change]:
+        """What somebody who knows `versions` lacks, at most so many cells in all."""
+        news = []
+        for source in sorted(self._layers, key=lambda s: s != self.own):
+            after = versions.get(source, 0)
+            if most > 0 and self._layers[source].upto > after:
+                news.append(self._layers[source].changes(source, after, most))
+                most -= len(news[-1].cells_K)
+        return news
+
+    def _refresh(self, cells: npt.NDArray[np.int64]) -> None:
+        if not len(cells):
+            return
+        values = np.stack([layer.values_C[cells] for layer in self._layers.values()])
+        self.evidence_C[cells] = _evidence(values).sum(axis=0)
+        self.seen_C[cells] = _looked(values).any(axis=0)
+
+
+def _evidence(values: Values) -> npt.NDArray[np.int16]:
+    wide = values.astype(np.int16)
+    return np.where(wide > MOST, wide - SEEN, wide)
+
+
+def _looked(values: Values) -> npt.NDArray[np.bool_]:
+    return np.asarray(values > MOST)
