@@ -1,0 +1,147 @@
+"""What drones say to each other: one message a tick, in MessagePack; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sextant.errors import InputError, missing_engine
+from sextant.systems.swarm.agreement.auction import Beliefs, Claim
+from sextant.systems.swarm.agreement.neighbours import Neighbour
+from sextant.systems.swarm.agreement.shared_map import Change
+from sextant.systems.swarm.agreement.targets import Estimate
+
+MOST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Word:
+    """One drone's word.
+
+    Attributes:
+        speaker: its name, the time, and where it flies.
+        mission: words of another mission are not heard.
+        abort: everybody shall land; once true it spreads and stays.
+        changes: of the shared map.
+        versions: how much of the map it knows; not in every word.
+        beliefs: of the auction; not in every word.
+        estimates: of targets; not in every word.
+    """
+
+    speaker: Neighbour
+    mission: int
+    abort: bool = False
+    changes: tuple[Change, ...] = ()
+    versions: Mapping[int, int] | None = None
+    beliefs: Beliefs | None = None
+    estimates: Mapping[tuple[int, int], Estimate] = field(default_factory=dict)
+
+    def pack(self) -> bytes:
+        """The message."""
+        who, beliefs = self.speaker, self.beliefs
+        told = {
+            "who": [who.name, who.at_s, *who.position_2, *who.velocity_2, who.landed],
+            "mission": self.mission,
+            "abort": self.abort,
+            "changes": [_packed(change) for change in self.changes],
+            "versions": None if self.versions is None else list(self.versions.items()),
+            "claims": beliefs and [[t, c.winner, c.bid] for t, c in beliefs.claims.items()],
+            "heard": beliefs and list(beliefs.heard_s.items()),
+            "targets": [[*k, *e.position_2, e.sightings] for k, e in self.estimates.items()],
+        }
+        return bytes(_msgpack().packb(told))
+
+    @classmethod
+    def unpack(cls, body: bytes, num_cells: int) -> Word:
+        """The word in a message.
+
+        Raises:
+            InputError: it is none, or speaks of cells that are not on the chart.
+        """
+        if len(body) > MOST_BYTES:
+            raise InputError(f"a word of {len(body)} bytes")
+        try:
+            told = _msgpack().unpackb(body, strict_map_key=False)
+            name, at_s, x, y, u, v, landed = told["who"]
+            speaker = Neighbour(
+                name=int(name),
+                at_s=float(at_s),
+                position_2=_finite([x, y]),
+                velocity_2=_finite([u, v]),
+                landed=bool(landed),
+            )
+            versions = told["versions"]
+            return cls(
+                speaker=speaker,
+                mission=int(told["mission"]),
+                abort=told["abort"] is True,
+                changes=tuple(_unpacked(change, num_cells) for change in told["changes"]),
+                versions=None if versions is None else {int(s): int(n) for s, n in versions},
+                beliefs=_beliefs(told, speaker),
+                estimates={
+                    (int(s), int(i)): Estimate(position_2=_finite([x, y]), sightings=int(n))
+                    for s, i, x, y, n in told["targets"]
+                },
+            )
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise InputError(f"not a word: {error}") from error
+        except _msgpack().UnpackException as error:
+            raise InputError(f"not a word: {error}") from error
+
+
+def _packed(change: Change) -> list[Any]:
+    return [
+        change.source,
+        change.after,
+        change.upto,
+        change.cells_K.astype("<i4").tobytes(),
+        change.values_K.tobytes(),
+        (change.stamps_K - change.after).astype("<u4").tobytes(),
+    ]
+
+
+def _unpacked(told: Any, num_cells: int) -> Change:
+    source, after, upto, cells, values, stamps = told
+    cells_K = np.frombuffer(cells, "<i4")
+    values_K = np.frombuffer(values, np.int8)
+    stamps_K = np.frombuffer(stamps, "<u4").astype(np.int64) + int(after)
+    if not len(cells_K) == len(values_K) == len(stamps_K):
+        raise ValueError("a change whose parts differ in length")
+    if len(cells_K) and (cells_K.min() < 0 or cells_K.max() >= num_cells):
+        raise ValueError("a change outside the chart")
+    if not 0 <= int(after) <= int(upto) or (len(stamps_K) and stamps_K.max() > int(upto)):
+        raise ValueError("stamps that do not rise")
+    return Change(
+        source=int(source),
+        after=int(after),
+        upto=int(upto),
+        cells_K=cells_K,
+        values_K=values_K,
+        stamps_K=stamps_K,
+    )
+
+
+def _beliefs(told: Any, speaker: Neighbour) -> Beliefs | None:
+    if told["claims"] is None:
+        return None
+    claims = {int(t): Claim(None if w is None else int(w), float(b)) for t, w, b in told["claims"]}
+    heard = {int(drone): float(at_s) for drone, at_s in told["heard"]}
+    return Beliefs(sender=speaker.name, at_s=speaker.at_s, claims=claims, heard_s=heard)
+
+
+def _finite(values: list[Any]) -> Any:
+    array = np.array([float(value) for value in values])
+    if not np.isfinite(array).all():
+        raise ValueError("a place that is no number")
+    return array
+
+
+def _msgpack() -> Any:
+    try:
+        import msgpack
+    except ImportError:
+        raise missing_engine("msgpack", "swarm") from None
+    return msgpack

@@ -1,0 +1,91 @@
+"""The frame of the shared map: cells of the geofence, and what one scan says of them.
+
+Shape suffixes: R rays, S samples along a ray.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from sextant.systems.swarm.world.grid import Floats
+from sextant.systems.swarm.world.rays import fan
+from sextant.systems.swarm.world.sensors import Readings, SensorRule
+
+Cells = npt.NDArray[np.int64]
+
+HIT, FREE = 1, -1
+"""Evidence of all drones together, from which a cell counts as occupied, or as free."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chart:
+    """A geofence of square cells; all drones of a mission have the same.
+
+    Attributes:
+        rows: of cells.
+        columns: of cells.
+        cell_m: the side of a cell.
+        origin_m: (x, y) of its outer corner.
+    """
+
+    rows: int
+    columns: int
+    cell_m: float
+    origin_m: tuple[float, float]
+
+    @property
+    def num_cells(self) -> int:
+        """Of the whole geofence."""
+        return self.rows * self.columns
+
+    def cells(self, points_N2: Floats) -> Cells:
+        """The cells of points, by number; -1 for those outside."""
+        at = np.floor((points_N2 - np.asarray(self.origin_m)) / self.cell_m).astype(np.int64)
+        column, row = at[..., 0], at[..., 1]
+        inside = (row >= 0) & (column >= 0) & (row < self.rows) & (column < self.columns)
+        return np.where(inside, row * self.columns + column, -1)
+
+    def centres(self, cells: Cells) -> Floats:
+        """The middles of cells [..., 2]."""
+        row, column = np.divmod(cells, self.columns)
+        at = np.stack([column, row], axis=-1) + 0.5
+        return np.asarray(at * self.cell_m + np.asarray(self.origin_m))
+
+
+def scan(chart: Chart, readings: Readings, rule: SensorRule) -> tuple[Cells, Cells]:
+    """The cells that a scan found free, and those that stopped a ray; each once.
+
+    A hit lies on the face of what stopped the ray, so it is put a little behind it; a cell that
+    some ray hit is not counted free by another that grazed it.
+    """
+    known_R = ~np.isnan(readings.ranges_R)
+    ranges_R = readings.ranges_R[known_R]
+    ways_R2 = fan(len(known_R), readings.turn)[known_R]
+    ends_R = np.minimum(ranges_R, rule.reach_m)
+    behind_m = min(0.3 * chart.cell_m, 0.15) + rule.range_noise_m
+    hit_R = np.isfinite(ranges_R)
+    points_N2 = readings.position_2 + (ranges_R[hit_R] + behind_m)[:, None] * ways_R2[hit_R]
+    hits = _once(chart.cells(points_N2))
+    steps_S = np.arange(0.0, rule.reach_m, 0.5 * chart.cell_m)
+    points_RS2 = readings.position_2 + steps_S[:, None] * ways_R2[:, None]
+    # A ray says nothing of the last stretch before what it hit.
+    clear_RS = steps_S < (ends_R - 0.5 * behind_m)[:, None]
+    free = _once(chart.cells(points_RS2[clear_RS]))
+    return np.setdiff1d(free, hits, assume_unique=True), hits
+
+
+def footprint(chart: Chart, position_2: Floats, view_m: float, error_m: float) -> Cells:
+    """The cells whose middle the camera certainly saw."""
+    half = max(view_m / 2 - error_m, 0.0)
+    low = np.floor((position_2 - half - np.asarray(chart.origin_m)) / chart.cell_m + 0.5)
+    high = np.floor((position_2 + half - np.asarray(chart.origin_m)) / chart.cell_m - 0.5)
+    columns = np.arange(max(0, int(low[0])), min(chart.columns - 1, int(high[0])) + 1)
+    rows = np.arange(max(0, int(low[1])), min(chart.rows - 1, int(high[1])) + 1)
+    return np.asarray((rows[:, None] * chart.columns + columns[None, :]).ravel())
+
+
+def _once(cells: Cells) -> Cells:
+    return np.unique(cells[cells >= 0])

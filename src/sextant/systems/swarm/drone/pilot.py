@@ -1,0 +1,298 @@
+"""One drone, tick by tick: perceive, map, agree, plan, control.
+
+The pilot is a step machine: its own readings, its peers' words and the time go in; a velocity
+setpoint and one word come out. It knows no process, no clock and no network, so the same code flies
+stepped in one process, on a computer of its own, and behind a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from sextant.errors import InputError
+from sextant.systems.swarm.agreement.auction import Auction
+from sextant.systems.swarm.agreement.neighbours import Neighbour, Neighbours
+from sextant.systems.swarm.agreement.shared_map import Change, SharedMap
+from sextant.systems.swarm.agreement.targets import Targets
+from sextant.systems.swarm.agreement.words import Word
+from sextant.systems.swarm.drone.chart import Chart, footprint, scan
+from sextant.systems.swarm.drone.obstacles import Obstacles
+from sextant.systems.swarm.drone.perception import Detector, MatchedFilter
+from sextant.systems.swarm.drone.planner import Planner, Ways
+from sextant.systems.swarm.drone.safety import SafetyRule, nearest_allowed
+from sextant.systems.swarm.world.grid import Floats
+from sextant.systems.swarm.world.ground import CameraRule
+from sextant.systems.swarm.world.sensors import Readings, SensorRule
+
+
+class Phase(StrEnum):
+    """What a drone is about."""
+
+    SEARCH = "search"
+    HOME = "home"
+    LANDED = "landed"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PilotRule:
+    """How a drone flies its mission; times in ticks are of `period_s`.
+
+    Attributes:
+        mission: names the mission; words of another are not heard.
+        name: the drone's number.
+        home_2: where it lands at the end.
+        chart: the geofence.
+        battery_s: how long a full battery hovers.
+        fresh_s: a drone that is silent for longer counts as gone.
+    """
+
+    mission: int
+    name: int
+    home_2: Floats
+    chart: Chart
+    period_s: float = 0.05
+    battery_s: float = 900.0
+    fresh_s: float = 1.5
+    safety: SafetyRule = field(default_factory=SafetyRule)
+    sensors: SensorRule = field(default_factory=SensorRule)
+    camera: CameraRule = field(default_factory=CameraRule)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Act:
+    """What comes out of a tick."""
+
+    setpoint_2: Floats
+    phase: Phase
+    word: bytes
+
+
+_PLAN_TICKS = 8
+_VERSION_TICKS = 4
+_CHANGES_A_WORD = 256
+
+_STUCK_S = 2.5
+_AVOID_S = 6.0
+_DONE_S = 2.0
+_RESERVE_S = 20.0
+_ARRIVED_M = 0.4
+
+
+class Pilot:
+    """One drone's mind."""
+
+    def __init__(self, rule: PilotRule, detector: Detector | None = None) -> None:
+        self.rule = rule
+        self.phase = Phase.SEARCH
+        self.shared = SharedMap(rule.name, rule.chart.num_cells)
+        self.targets = Targets(rule.name)
+        self.auction = Auction(rule.name)
+        self.aborted = False
+        self._detector = detector or MatchedFilter(rule.camera)
+        self._obstacles = Obstacles(rule.safety, rule.sensors)
+        self._neighbours = Neighbours(rule.fresh_s)
+        self._versions: dict[int, dict[int, int]] = {}
+        clearance_m = rule.safety.radius_m + rule.safety.margin_m
+        self._planner = Planner(rule.chart, self.shared, clearance_m)
+        self._ways: Ways | None = None
+        self._cells: dict[int, int] = {}
+        self._goal: int | None = None
+        self._tick = 0
+        self._last_far: tuple[float, Floats] | None = None
+        self._avoid: dict[int, float] = {}
+        self._idle_s: float | None = None
+
+    def tick(
+        self,
+        readings: Readings,
+        words: Iterable[bytes],
+        stage: Callable[[str], AbstractContextManager[object]] = lambda _name: nullcontext(),
+    ) -> Act:
+        """One tick.
+
+        Args:
+            readings: the drone's own.
+            words: what came from its peers since the last tick.
+            stage: opened around each stage, for whoever keeps books of time.
+        """
+        with stage("perceive"):
+            self._perceive(readings)
+        with stage("map"):
+            self._map(readings)
+        with stage("agree"):
+            self._hear(words, readings.at_s)
+        with stage("plan"):
+            if self._tick % _PLAN_TICKS == self.rule.name % _PLAN_TICKS or self._ways is None:
+                self._plan(readings)
+        with stage("control"):
+            setpoint_2 = self._control(readings)
+        with stage("speak"):
+            word = self._speak(readings)
+        self._tick += 1
+        return Act(setpoint_2=setpoint_2, phase=self.phase, word=word)
+
+    def abort(self) -> None:
+        """Everybody shall land, wherever they are."""
+        self.aborted = True
+
+    def _perceive(self, readings: Readings) -> None:
+        if readings.patch_PP is not None:
+            for sighting in self._detector.detect(readings.patch_PP):
+                self.targets.see(readings.position_2 + sighting.offset_2)
+
+    def _map(self, readings: Readings) -> None:
+        free, hit = scan(self.rule.chart, readings, self.rule.sensors)
+        others = [n.position_2 for n in self._neighbours.alive(readings.at_s)]
+        if others:
+            # What flies is no wall: hits near a neighbour are of it.
+            gaps = self.rule.chart.centres(hit)[:, None] - np.array(others)[None]
+            reach_m = 3 * self.rule.safety.radius_m + self.rule.chart.cell_m
+            hit = hit[np.hypot(*gaps.transpose(2, 0, 1)).min(axis=1) > reach_m]
+        seen = np.empty(0, np.int64)
+        if readings.patch_PP is not None:
+            error_m = self.rule.sensors.position_error_m
+            view_m = self.rule.camera.view_m - 2 * self.rule.camera.target_m
+            seen = footprint(self.rule.chart, readings.position_2, view_m, error_m)
+        self.shared.observe(free, hit, seen)
+
+    def _hear(self, words: Iterable[bytes], now_s: float) -> None:
+        for body in words:
+            try:
+                word = Word.unpack(body, self.rule.chart.num_cells)
+            except InputError:
+                continue
+            if word.mission != self.rule.mission or word.speaker.name == self.rule.name:
+                continue
+            self._neighbours.hear(word.speaker)
+            self.aborted |= word.abort
+            for change in word.changes:
+                self.shared.take(change)
+            if word.versions is not None:
+                self._versions[word.speaker.name] = dict(word.versions)
+            if word.beliefs is not None:
+                self.auction.hear(word.beliefs, set(self._cells))
+            self.targets.take(word.estimates)
+        self.auction.forget(self._neighbours.gone(now_s))
+
+    def _plan(self, readings: Readings) -> None:
+        still_N2 = np.array(
+            [
+                n.position_2
+                for n in self._neighbours.alive(readings.at_s)
+                if np.hypot(*n.velocity_2) < 0.3
+            ]
+        ).reshape(-1, 2)
+        avoid_m = 2.2 * self.rule.safety.radius_m
+        self._ways = self._planner.ways(readings.position_2, still_N2, avoid_m)
+        self._cells = self._planner.tasks(self._planner.work(self._ways), self._ways)
+        self._choose(readings)
+
+    def _choose(self, readings: Readings) -> None:
+        """Take part in the auction, and set the goal that follows from it."""
+        now_s, ways = readings.at_s, self._ways
+        assert ways is not None
+        self._avoid = {task: until for task, until in self._avoid.items() if until > now_s}
+        self.auction.keep(set(self._cells))
+
+        def score(path: Sequence[int], task: int) -> float:
+            worth = self._planner.score(list(path), self._cells, task, ways)
+            return 0.05 * worth if task in self._avoid else worth
+
+        self.auction.rebid(score)
+        self.auction.build(sorted(self._cells), score)
+        if self._stuck(readings) and self.auction.bundle:
+            self._avoid[self.auction.bundle[0]] = now_s + _AVOID_S
+        self._turn_home(readings)
+        if self.phase is Phase.HOME:
+            home = int(self.rule.chart.cells(self.rule.home_2))
+            self._goal = home if np.isfinite(ways.metres_C[home]) else None
+        else:
+            self._goal = self._cells[self.auction.bundle[0]] if self.auction.bundle else None
+
+    def _turn_home(self, readings: Readings) -> None:
+        """Go home when nothing has been left for a while, or when the battery says so."""
+        assert self._ways is not None
+        if self._cells:
+            self._idle_s = None
+        elif self._idle_s is None:
+            self._idle_s = readings.at_s
+        done = self._idle_s is not None and readings.at_s - self._idle_s > _DONE_S
+        home = int(self.rule.chart.cells(self.rule.home_2))
+        far_m = float(self._ways.metres_C[home])
+        needed_s = 2.0 * far_m / self.rule.safety.speed_m_s + _RESERVE_S
+        low = np.isfinite(far_m) and readings.battery * self.rule.battery_s < needed_s
+        if self.phase is Phase.SEARCH and (done or low):
+            self.phase = Phase.HOME
+        elif self.phase is Phase.HOME and self._cells and not low:
+            # Somebody else's map brought news of work.
+            self.phase = Phase.SEARCH
+
+    def _stuck(self, readings: Readings) -> bool:
+        """Whether it wants to get somewhere and has not for a while."""
+        if self._goal is None or self._last_far is None:
+            self._last_far = (readings.at_s, readings.position_2)
+            return False
+        since_s, from_2 = self._last_far
+        if np.hypot(*(readings.position_2 - from_2)) > 0.5:
+            self._last_far = (readings.at_s, readings.position_2)
+            return False
+        if readings.at_s - since_s < _STUCK_S:
+            return False
+        self._last_far = (readings.at_s, readings.position_2)
+        return True
+
+    def _control(self, readings: Readings) -> Floats:
+        self._obstacles.take(readings)
+        rule = self.rule.safety
+        home_m = float(np.hypot(*(readings.position_2 - self.rule.home_2)))
+        if self.aborted or (self.phase is Phase.HOME and home_m < _ARRIVED_M):
+            self.phase = Phase.LANDED
+        if self.phase is Phase.LANDED:
+            return np.zeros(2)
+        wanted_2 = np.zeros(2)
+        if self._goal is not None and self._ways is not None:
+            point_2 = self._planner.ahead(readings.position_2, self._ways, self._goal)
+            way_2 = point_2 - readings.position_2
+            far_m = float(np.hypot(*way_2))
+            wanted_2 = way_2 / max(far_m, 1e-9) * min(rule.speed_m_s, 2.0 * far_m)
+        others = self._neighbours.alive(readings.at_s)
+        bounds = self._obstacles.bounds(readings.position_2, others, readings.at_s)
+        return nearest_allowed(wanted_2, bounds, rule)
+
+    def _speak(self, readings: Readings) -> bytes:
+        full = self._tick % _VERSION_TICKS == self.rule.name % _VERSION_TICKS
+        speaker = Neighbour(
+            name=self.rule.name,
+            at_s=readings.at_s,
+            position_2=readings.position_2,
+            velocity_2=readings.velocity_2,
+            landed=self.phase is Phase.LANDED,
+        )
+        return Word(
+            speaker=speaker,
+            mission=self.rule.mission,
+            abort=self.aborted,
+            changes=tuple(self._news(readings.at_s)),
+            versions=self.shared.versions() if full else None,
+            beliefs=self.auction.beliefs(readings.at_s) if full else None,
+            estimates=self.targets.estimates() if full else {},
+        ).pack()
+
+    def _news(self, now_s: float) -> list[Change]:
+        """What the others lack of one's own layer, and of layers that nobody else hands on."""
+        alive = {n.name for n in self._neighbours.alive(now_s)}
+        told = [self._versions[name] for name in sorted(alive) if name in self._versions]
+        if not told:
+            return []
+        known = self.shared.versions()
+        lacking = {source: min(versions.get(source, 0) for versions in told) for source in known}
+        first = min([*alive, self.rule.name]) == self.rule.name
+        for source in known:
+            if source != self.rule.name and (source in alive or not first):
+                lacking[source] = known[source]
+        return list(self.shared.news_for(lacking, _CHANGES_A_WORD))

@@ -1,0 +1,160 @@
+"""Where to fly: what is left to do, sector by sector, and the shortest way there.
+
+Shape suffixes: C cells of the chart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sextant.errors import missing_engine
+from sextant.systems.swarm.agreement.shared_map import SharedMap
+from sextant.systems.swarm.drone.chart import FREE, HIT, Cells, Chart
+from sextant.systems.swarm.world.grid import Floats
+
+_SECTOR_M = 6.0
+_DISCOUNT_A_METRE = 0.97
+_DETOUR = 1.3
+_LOOK_M = 2.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ways:
+    """Shortest ways from one cell: metres to every cell, and the cell before it on the way."""
+
+    start: int
+    metres_C: Floats
+    before_C: Cells
+
+    def path(self, cell: int) -> list[int]:
+        """The cells from the start to a cell that can be reached."""
+        path = [cell]
+        while path[-1] != self.start:
+            path.append(int(self.before_C[path[-1]]))
+        return path[::-1]
+
+
+class Planner:
+    """Plans on a drone's copy of the shared map."""
+
+    def __init__(self, chart: Chart, shared: SharedMap, clearance_m: float) -> None:
+        self._chart, self._shared, self._clearance_m = chart, shared, clearance_m
+        self._sides = max(1, round(_SECTOR_M / chart.cell_m))
+        rows, columns = np.divmod(np.arange(chart.num_cells), chart.columns)
+        across = -(-chart.columns // self._sides)
+        self._sector_C = rows // self._sides * across + columns // self._sides
+
+    def ways(self, position_2: Floats, avoid_N2: Floats, avoid_m: float) -> Ways:
+        """The shortest ways over cells that are known to be free, around `avoid_N2`."""
+        passable_C = self._passable()
+        if len(avoid_N2):
+            centres = self._chart.centres(np.arange(self._chart.num_cells))
+            gaps = np.hypot(*(centres[:, None] - avoid_N2[None]).transpose(2, 0, 1))
+            passable_C &= gaps.min(axis=1) > avoid_m
+        start = self._nearest(position_2, passable_C)
+        return _shortest(self._chart, passable_C, start)
+
+    def work(self, ways: Ways) -> Cells:
+        """Cells that can be flown to and are worth it: not seen yet, or beside the unknown."""
+        near_C = np.isfinite(ways.metres_C)
+        left_C = near_C & (~self._shared.seen_C | self._beside_unknown())
+        return np.flatnonzero(left_C)
+
+    def tasks(self, work: Cells, ways: Ways) -> dict[int, int]:
+        """The sectors with work, and of each the work cell that is nearest."""
+        order = work[np.argsort(ways.metres_C[work], kind="stable")]
+        sectors, first = np.unique(self._sector_C[order], return_index=True)
+        return dict(zip(sectors.tolist(), order[first].tolist(), strict=True))
+
+    def score(self, path: list[int], cells: dict[int, int], task: int, ways: Ways) -> float:
+        """What doing a task after a path of others is worth: it falls with the way there.
+
+        Source: Choi et al. 2009, section VI: time-discounted reward, which has diminishing gains.
+        """
+        target = cells[task]
+        if not path:
+            far_m = float(ways.metres_C[target])
+        else:
+            stops = self._chart.centres(np.array([*(cells[t] for t in path), target]))
+            legs = np.hypot(*np.diff(stops, axis=0).T).sum()
+            far_m = float(ways.metres_C[cells[path[0]]] + _DETOUR * legs)
+        return 100.0 * float(_DISCOUNT_A_METRE**far_m) if np.isfinite(far_m) else 0.0
+
+    def ahead(self, position_2: Floats, ways: Ways, cell: int) -> Floats:
+        """The point to steer for: as far along the way as a straight line stays on free cells."""
+        path = ways.path(cell)
+        passable_C = self._passable()
+        best = self._chart.centres(np.array(path[min(1, len(path) - 1)]))
+        for step in path[1:]:
+            point_2 = self._chart.centres(np.array(step))
+            far_m = float(np.hypot(*(point_2 - position_2)))
+            if far_m > _LOOK_M + self._chart.cell_m:
+                break
+            along = np.linspace(0.0, 1.0, max(2, int(4 * far_m / self._chart.cell_m)))
+            cells = self._chart.cells(position_2 + along[:, None] * (point_2 - position_2))
+            # Its own cell may be one that is too near a wall to plan through.
+            if passable_C[cells[(cells >= 0) & (cells != ways.start)]].all():
+                best = point_2
+        return best
+
+    def _passable(self) -> np.ndarray:
+        """Known to be free, and far enough from what is not."""
+        free_C = self._shared.evidence_C <= FREE
+        taken = (self._shared.evidence_C >= HIT).reshape(self._chart.rows, self._chart.columns)
+        framed = np.pad(taken, 1, constant_values=True)
+        metres = _ndimage().distance_transform_edt(~framed)[1:-1, 1:-1] - 0.5
+        return np.asarray(free_C & (metres.ravel() * self._chart.cell_m >= self._clearance_m))
+
+    def _beside_unknown(self) -> np.ndarray:
+        evidence = self._shared.evidence_C.reshape(self._chart.rows, self._chart.columns)
+        unknown = (evidence > FREE) & (evidence < HIT)
+        return np.asarray(_ndimage().binary_dilation(unknown).ravel())
+
+    def _nearest(self, position_2: Floats, passable_C: np.ndarray) -> int:
+        """The drone's own cell, or the nearest that can be planned from."""
+        own = int(self._chart.cells(position_2))
+        if (own >= 0 and passable_C[own]) or not passable_C.any():
+            return max(own, 0)
+        cells = np.flatnonzero(passable_C)
+        gaps = np.hypot(*(self._chart.centres(cells) - position_2).T)
+        return int(cells[gaps.argmin()])
+
+
+def _shortest(chart: Chart, passable_C: np.ndarray, start: int) -> Ways:
+    """Dijkstra over eight neighbours; a diagonal needs both cells beside it free."""
+    try:
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import dijkstra
+    except ImportError:
+        raise missing_engine("scipy", "swarm") from None
+    free = passable_C.copy()
+    free[start] = True
+    grid = free.reshape(chart.rows, chart.columns)
+    number = np.arange(chart.num_cells).reshape(grid.shape)
+    heads, tails, lengths = [], [], []
+    for down, across in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        a = (slice(0, chart.rows - down), slice(max(0, -across), chart.columns - max(0, across)))
+        b = (slice(down, None), slice(max(0, across), chart.columns + min(0, across)))
+        open_ = grid[a] & grid[b]
+        if down and across:
+            beside = (a[0], b[1]), (b[0], a[1])
+            open_ &= grid[beside[0]] & grid[beside[1]]
+        heads.append(number[a][open_])
+        tails.append(number[b][open_])
+        lengths.append(np.full(open_.sum(), chart.cell_m * np.hypot(down, across)))
+    shape = (chart.num_cells, chart.num_cells)
+    edges = (np.concatenate(heads), np.concatenate(tails))
+    graph = coo_array((np.concatenate(lengths), edges), shape=shape).tocsr()
+    metres_C, before_C = dijkstra(graph, directed=False, indices=start, return_predecessors=True)
+    return Ways(start=start, metres_C=metres_C, before_C=before_C.astype(np.int64))
+
+
+def _ndimage() -> Any:
+    try:
+        from scipy import ndimage
+    except ImportError:
+        raise missing_engine("scipy", "swarm") from None
+    return ndimage
