@@ -11,8 +11,8 @@ from sextant.decoder.generate import Batch, News, Request
 from sextant.decoder.generator import Finish, Sampling
 from sextant.decoder.scheduler import Desk, Order
 from sextant.errors import EngineError
-from sextant.fleet import wire
 from sextant.fleet.deadline import Deadline
+from sextant.fleet.messages import pack, unpack
 
 if TYPE_CHECKING:
     from sextant.fleet import Gang
@@ -137,14 +137,14 @@ class GangDesk(Desk):
         return news
 
     def _ask(self, bodies: dict[str, dict[str, Any]], within_s: float) -> dict[str, Any]:
-        packed = {name: wire.pack(body) for name, body in bodies.items()}
+        packed = {name: pack(body) for name, body in bodies.items()}
         gather = self._gang.ask(packed, Deadline.after(within_s))
         if not gather.full:
             why = ", ".join(map(str, gather.missing))
             raise EngineError(
                 f"the language model lost {why}", hint="it is being started again; ask again"
             )
-        return {name: wire.unpack(answer.body) for name, answer in gather.answers.items()}
+        return {name: unpack(answer.body) for name, answer in gather.answers.items()}
 
 
 def _packed(request: Request) -> dict[str, Any]:

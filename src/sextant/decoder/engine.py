@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sextant.decoder.generator import Generator
 from sextant.errors import InputError, missing_engine
 
 if TYPE_CHECKING:
     from sextant.decoder.model import Decoder
-    from sextant.fleet import Fleet
+    from sextant.decoder.scheduler import Desk
+    from sextant.fleet import Fleet, Gang, MemberSpec
 
 _CONTEXT = 4096
 _STALL_S = 20.0
@@ -65,47 +67,61 @@ def open_generator(
         what = f"its tokenizer has {text.vocab} tokens, the model {config.vocab}"
         raise InputError(what, where=str(folder))
     try:
-        from sextant.decoder.desks import GangDesk, LocalDesk
-        from sextant.decoder.generate import Batch
-        from sextant.decoder.scheduler import Desk, ScheduledGenerator
+        from sextant.decoder.scheduler import ScheduledGenerator
         from sextant.decoder.tensor_parallel import check_ranks
     except ModuleNotFoundError as error:
         raise missing_engine(error.name or "torch", "rag") from None
     check_ranks(config, ranks)
     desk: Desk
     if fleet is None:
-        model = read_model(folder, context=limit, dtype=dtype)
-        desk = LocalDesk(Batch(model, max_concurrent), max_concurrent)
+        desk = _local_desk(folder, max_concurrent, limit, dtype)
     else:
-        from sextant.fleet import MemberSpec
-
-        share = threads or max(1, (os.cpu_count() or 1) // ranks)
-        arguments = {
-            "folder": str(folder.resolve()),
-            "ranks": ranks,
-            "rows": max_concurrent,
-            "context": limit,
-            "dtype": dtype,
-            "threads": share,
-            "stall_s": stall_s,
-        }
-        specs = [
-            MemberSpec(
-                name=f"{role}/{rank}",
-                factory="sextant.decoder.rank:RankMember",
-                arguments={**arguments, "rank": rank},
-                env={"OMP_NUM_THREADS": str(share), "MKL_NUM_THREADS": str(share)},
-            )
-            for rank in range(ranks)
-        ]
-        gang = fleet.gang(role, specs)
-        try:
-            gang.ready(ready_within_s)
-        except BaseException:
-            gang.close()
-            raise
-        desk = GangDesk(gang, max_concurrent)
+        arguments = {"rows": max_concurrent, "context": limit, "dtype": dtype, "stall_s": stall_s}
+        gang = fleet.gang(role, _ranks(folder, role, ranks, threads, arguments))
+        desk = _gang_desk(gang, max_concurrent, ready_within_s)
     return ScheduledGenerator(desk, text, context=limit, endings=endings)
+
+
+def _local_desk(folder: Path, rows: int, context: int, dtype: str) -> Desk:
+    from sextant.decoder.desks import LocalDesk
+    from sextant.decoder.generate import Batch
+
+    return LocalDesk(Batch(read_model(folder, context=context, dtype=dtype), rows), rows)
+
+
+def _gang_desk(gang: Gang, rows: int, ready_within_s: float) -> Desk:
+    from sextant.decoder.desks import GangDesk
+
+    try:
+        gang.ready(ready_within_s)
+    except BaseException:
+        gang.close()
+        raise
+    return GangDesk(gang, rows)
+
+
+def _ranks(
+    folder: Path, role: str, ranks: int, threads: int | None, arguments: Mapping[str, Any]
+) -> list[MemberSpec]:
+    """How the fleet starts each rank."""
+    from sextant.fleet import MemberSpec
+
+    share = threads or max(1, (os.cpu_count() or 1) // ranks)
+    common = {
+        **arguments,
+        "folder": str(folder.resolve()),
+        "ranks": ranks,
+        "threads": share,
+    }
+    return [
+        MemberSpec(
+            name=f"{role}/{rank}",
+            factory="sextant.decoder.rank:RankMember",
+            arguments={**common, "rank": rank},
+            env={"OMP_NUM_THREADS": str(share), "MKL_NUM_THREADS": str(share)},
+        )
+        for rank in range(ranks)
+    ]
 
 
 def _check(

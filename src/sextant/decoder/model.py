@@ -170,8 +170,7 @@ class Decoder(nn.Module):
         if self.part.last:
             self.norm = nn.RMSNorm(config.hidden, eps=config.norm_eps)
             self.head = nn.Linear(config.hidden, config.vocab, bias=False)
-            if config.tied and self.embed is not None:
-                self.head.weight = self.embed.weight
+        self.tie()
 
     def forward(
         self, x: Tensor, memory: Memory | None = None, pick_B: Tensor | None = None
@@ -192,9 +191,15 @@ class Decoder(nn.Module):
             x = x[torch.arange(x.shape[0], device=x.device), pick_B]
         return self.head(self.norm(x))
 
+    def tie(self) -> None:
+        """Makes one parameter of embedding and head, if they are tied and both here."""
+        if self.config.tied and self.embed is not None and self.head is not None:
+            self.head.weight = self.embed.weight
+
     def allocate(self, device: torch.device) -> Decoder:
         """Gives memory to a model made on the meta device, and computes what is no parameter."""
         self.to_empty(device=device)
+        self.tie()  # allocating made two of what was one
         self.rope.reset()
         for block in self.layers.values():
             if isinstance(block.mlp, MixtureOfExperts):

@@ -14,7 +14,7 @@ import torch
 from sextant.decoder.experts import MixtureOfExperts
 from sextant.decoder.mesh import Meshes
 from sextant.decoder.model import Block, Decoder
-from sextant.decoder.sharding import TABLE, Style
+from sextant.decoder.sharding import Style, row_of, shard_dim
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -82,24 +82,24 @@ def _split_tensors(model: Decoder, mesh: DeviceMesh) -> None:
     from torch.distributed.tensor.parallel import PrepareModuleInput, parallelize_module
 
     whole, split = Replicate(), Shard(1)
-    plan: dict[str, ParallelStyle] = {
-        row.module: _style(row.style) for row in TABLE if row.style is not Style.EXPERTS
-    }
-    # A sub-layer gets the split sequence from its norm; attention and dense layers gather it.
-    plan["layers.*.attention"] = PrepareModuleInput(
-        input_layouts=(split, None), desired_input_layouts=(whole, None)
-    )
-    plan["layers.*.mlp"] = PrepareModuleInput(input_layouts=split, desired_input_layouts=whole)
-    routed = PrepareModuleInput(input_layouts=split, desired_input_layouts=split)
+    plan: dict[str, ParallelStyle] = {}
     for name, module in model.named_modules():
-        if isinstance(module, MixtureOfExperts):
-            plan[name] = routed
-    present = {name for name, _ in model.named_modules()}
-    for pattern, style in plan.items():
-        if pattern in present or "*" in pattern:
-            parallelize_module(model, mesh, {pattern: style})
-    if model.config.tied and model.embed is not None and model.head is not None:
-        model.head.weight = model.embed.weight
+        if any(True for _ in module.parameters(recurse=False)):
+            plan[name] = _style(row_of(f"{name}.weight").style)
+    # A sub-layer gets the split sequence from its norm; attention and dense layers gather it.
+    for at, block in model.layers.items():
+        plan[f"layers.{at}.attention"] = PrepareModuleInput(
+            input_layouts=(split, None), desired_input_layouts=(whole, None)
+        )
+        routed = isinstance(block.mlp, MixtureOfExperts)
+        plan[f"layers.{at}.mlp"] = PrepareModuleInput(
+            input_layouts=split,
+            desired_input_layouts=split if routed else whole,
+            use_local_output=routed,
+        )
+        plan.pop(f"layers.{at}.mlp.experts", None)
+    parallelize_module(model, mesh, plan)
+    model.tie()
 
 
 def _style(style: Style) -> ParallelStyle:
@@ -118,11 +118,9 @@ def _style(style: Style) -> ParallelStyle:
         case Style.INPUTS:
             return RowwiseParallel(output_layouts=Shard(1))
         case Style.LOGITS:
-            return ColwiseParallel(
-                input_layouts=Shard(1), output_layouts=Shard(-1), use_local_output=False
-            )
+            return ColwiseParallel(input_layouts=Shard(1), output_layouts=Shard(-1))
         case _:
-            return SequenceParallel()
+            return SequenceParallel(use_local_output=True)
 
 
 def _split_experts(model: Decoder, mesh: DeviceMesh) -> None:
@@ -138,17 +136,24 @@ def _recompute(block: Block, recompute: Recompute) -> None:
 
     if recompute is Recompute.NONE:
         return
+    if recompute is Recompute.FULL:
+        contexts: Any = partial(_plain_contexts, block)
+        regions: list[Any] = [block]
+    else:
+        contexts = partial(create_selective_checkpoint_contexts, _kept_operations())
+        # What is kept is known by its count, so no gathering of weights may lie inside: experts
+        # gather theirs apart from their block.
+        routed = isinstance(block.mlp, MixtureOfExperts)
+        regions = [block.attention, block.mlp.experts] if routed else [block]
+    for region in regions:
+        again = partial(checkpoint, region.forward, use_reentrant=False, context_fn=contexts)
+        _replace_forward(region, again)
 
-    def contexts() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
-        again = _uncounted(block)
-        if recompute is Recompute.FULL:
-            return nullcontext(), again
-        keep, use = create_selective_checkpoint_contexts(_kept_operations())
-        return keep, _both(use, again)
 
-    _replace_forward(
-        block, partial(checkpoint, block.forward, use_reentrant=False, context_fn=contexts)
-    )
+def _plain_contexts(
+    block: Block,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _uncounted(block)
 
 
 @contextmanager
@@ -162,14 +167,6 @@ def _uncounted(block: Block) -> Iterator[None]:
         yield
     finally:
         block.mlp.counting = True
-
-
-@contextmanager
-def _both(
-    first: AbstractContextManager[Any], second: AbstractContextManager[Any]
-) -> Iterator[None]:
-    with first, second:
-        yield
 
 
 def _kept_operations() -> list[Any]:
@@ -220,7 +217,11 @@ def _shard(model: Decoder, meshes: Meshes, treatment: Treatment) -> None:
     for block in model.layers.values():
         if isinstance(block.mlp, MixtureOfExperts):
             fully_shard(
-                block.mlp.experts, mesh=sparse, mp_policy=policy, reshard_after_forward=reshard
+                block.mlp.experts,
+                mesh=sparse,
+                mp_policy=policy,
+                reshard_after_forward=reshard,
+                shard_placement_fn=partial(_expert_placement, meshes.degrees.fsdp),
             )
         fully_shard(block, mesh=dense, mp_policy=policy, reshard_after_forward=reshard)
     fully_shard(model, mesh=dense, mp_policy=policy, reshard_after_forward=False)
@@ -228,6 +229,14 @@ def _shard(model: Decoder, meshes: Meshes, treatment: Treatment) -> None:
         if isinstance(module, FSDPModule):
             # The loss is already divided by the tokens of the whole batch: gradients are summed.
             module.set_gradient_divide_factor(1.0)
+            # As a plain sum: gloo has no other.
+            module.set_force_sum_reduction_for_comms(True)
+
+
+def _expert_placement(fsdp: int, parameter: Any) -> Any:
+    from torch.distributed.tensor import Shard
+
+    return Shard(shard_dim(Style.EXPERTS, tuple(parameter.shape), fsdp))
 
 
 def _replace_forward(module: Any, forward: Any) -> None:

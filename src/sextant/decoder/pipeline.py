@@ -73,12 +73,23 @@ def build_schedule(
     meshes: Meshes,
     *,
     micro_batches: int,
+    shape: tuple[int, int],
+    dtype: torch.dtype,
     loss: Callable[[Tensor, Tensor], Tensor],
     device: torch.device,
 ) -> Any:
     """The schedule that runs this rank's stages: 1F1B, interleaved if it holds several.
 
     Source: Narayanan et al. 2021, arXiv 2104.04473, section 2.2.
+
+    Args:
+        parts: this rank's stages.
+        meshes: of the job.
+        micro_batches: how many pass through in a step.
+        shape: sequences and positions of a micro-batch.
+        dtype: of what stages pass on.
+        loss: of the last stage's output and the targets; what a step adds up.
+        device: where it runs.
     """
     from torch.distributed.pipelining import (
         PipelineStage,
@@ -87,17 +98,42 @@ def build_schedule(
     )
 
     degrees = meshes.degrees
-    stages = [
-        PipelineStage(
-            part,
-            index,
-            degrees.pp * degrees.interleave,
-            device,
-            group=meshes.dense.get_group("pp"),
+    stages = []
+    for part, index in zip(parts, own_stages(meshes), strict=True):
+        # Stated, for otherwise the first step finds out by running every stage once more.
+        taken, given = _passed(part, degrees.tp, shape, dtype)
+        stages.append(
+            PipelineStage(
+                part,
+                index,
+                degrees.pp * degrees.interleave,
+                device,
+                input_args=taken,
+                output_args=given,
+                group=meshes.dense.get_group("pp"),
+            )
         )
-        for part, index in zip(parts, own_stages(meshes), strict=True)
-    ]
     # Gradients are sums already: the loss of a micro-batch is divided by the whole batch's tokens.
     if degrees.interleave > 1:
         return ScheduleInterleaved1F1B(stages, micro_batches, loss_fn=loss, scale_grads=False)
     return Schedule1F1B(stages[0], micro_batches, loss_fn=loss, scale_grads=False)
+
+
+def _passed(
+    part: Decoder, tp: int, shape: tuple[int, int], dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """What a stage takes and gives, without memory: between stages each tp rank has its part of
+    the sequence, at the end its part of the vocabulary.
+    """
+    import torch
+
+    num, positions = shape
+
+    def floats(*sizes: int) -> Tensor:
+        return torch.empty(sizes, dtype=dtype, device="meta", requires_grad=True)
+
+    stream = (num, positions // tp, part.config.hidden)
+    tokens = torch.empty(shape, dtype=torch.int64, device="meta")
+    taken = tokens if part.part.first else floats(*stream)
+    given = floats(num, positions, part.config.vocab // tp) if part.part.last else floats(*stream)
+    return taken, given

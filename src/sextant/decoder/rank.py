@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sextant.axes import Axis
 from sextant.errors import EngineError, InputError
-from sextant.fleet import Deadline, Member, wire
+from sextant.fleet import Deadline, Member
+from sextant.fleet.messages import pack, unpack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -90,13 +91,13 @@ class RankMember(Member):
         Raises:
             EngineError: another rank is gone or stalled, or the message is of another epoch.
         """
-        message = wire.unpack(body)
+        message = unpack(body)
         match message["do"]:
             case "open":
-                return wire.pack(self._open())
+                return pack(self._open())
             case "join":
                 self._join(message, deadline)
-                return wire.pack({})
+                return pack({})
             case "order":
                 return self._order(message)
         raise InputError(f"no such message: {message['do']!r}")
@@ -167,7 +168,7 @@ class RankMember(Member):
             raise EngineError(f"a rank is gone or stalled: {_short(error)}") from None
         self._number = message["number"]
         told = [(one.id, one.token, one.finish) for one in news] if self._rank == 0 else []
-        self._said = wire.pack({"news": told})
+        self._said = pack({"news": told})
         return self._said
 
 

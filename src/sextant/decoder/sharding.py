@@ -2,7 +2,7 @@
 and whoever counts bytes read it, and nobody else says it.
 
 A parameter is split at most once by tensor or expert parallelism, and what is left of it once more
-by fully sharded data parallelism, always along its first dimension.
+by fully sharded data parallelism: along its first dimension, or inside each expert.
 """
 
 from __future__ import annotations
@@ -81,6 +81,13 @@ def row_of(parameter: str) -> Row:
     raise KeyError(f"no row of the sharding table fits {parameter}")
 
 
+def shard_dim(style: Style, shape: tuple[int, ...], fsdp: int) -> int:
+    """The dimension that sharded data parallelism splits: of experts the second, where that is
+    even, for a rank may have fewer experts than there are ranks to share them.
+    """
+    return 1 if style is Style.EXPERTS and shape[1] % fsdp == 0 else 0
+
+
 def split_shape(parameter: str, shape: tuple[int, ...], degrees: Degrees) -> tuple[int, ...]:
     """The shape that the fullest rank holds of a parameter."""
     row, left = row_of(parameter), list(shape)
@@ -88,7 +95,8 @@ def split_shape(parameter: str, shape: tuple[int, ...], degrees: Degrees) -> tup
         left[0] //= degrees.ep * degrees.tp
     elif row.tensor_dim is not None and row.tensor_dim < len(left):
         left[row.tensor_dim] //= degrees.tp
-    left[0] = math.ceil(left[0] / degrees.fsdp)
+    dim = shard_dim(row.style, shape, degrees.fsdp)
+    left[dim] = math.ceil(left[dim] / degrees.fsdp)
     return tuple(left)
 
 

@@ -51,12 +51,34 @@ class TombstoneCard:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExtraCard:
+    """A folder of the owner's own files, kept as long as a generation names it."""
+
+    folder: str
+    files: dict[str, FileCard]
+
+    @property
+    def name(self) -> str:
+        """What the owner calls it: the folder's own name."""
+        return self.folder.rpartition("/")[2]
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ExtraCard:
+        """The card that `asdict` turned into JSON."""
+        return cls(
+            folder=value["folder"],
+            files={name: FileCard(**card) for name, card in value["files"].items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SegmentCard:
     """One segment: its folder under the index, what is in it, and its files' checksums.
 
     `documents` and `vectors` count what was written, deleted or not. `faiss` is the factory key of
-    its own index and `recall` that index's recall@10 against exact search. `about` is what the
-    segment's parts want remembered.
+    its own index, `tuned` the effort of its searches, and `recall` the recall@10 against exact
+    search that was measured when they were tuned. `about` is what the segment's parts want
+    remembered.
     """
 
     folder: str
@@ -66,6 +88,7 @@ class SegmentCard:
     recall: float
     files: dict[str, FileCard]
     dead: TombstoneCard | None = None
+    tuned: dict[str, int] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -18,14 +18,15 @@ from typing import Any, Self
 import numpy as np
 
 from sextant.errors import InputError
-from sextant.search import engine
 from sextant.search.cards import FileCard, SegmentCard, ShardCard, TombstoneCard
 from sextant.search.directory import Directory, Place, read_tombstones
 from sextant.search.documents import Entry
 from sextant.search.generations import BUILDING, GENERATIONS, publish, unused_generation
+from sextant.search.kinds import is_exact, read_trained
 from sextant.search.manifest import Manifest, sync_directory
 from sextant.search.rows import Row, pack_row
-from sextant.search.segment_writer import SegmentWriter, sync_file
+from sextant.search.segment_writer import SegmentWriter, extra_card, sync_file
+from sextant.search.tune import tune
 from sextant.search.wire import Floats
 from sextant.search.writer import by_shard, segment_folder
 
@@ -52,6 +53,8 @@ class IndexChange:
         self._added: set[str] = set()
         self._last: str | None = None
         self._next_ordinal = manifest.next_ordinal
+        self._old_extras = manifest.extras
+        self._extras: list[Path] = []
         self._digest = hashlib.sha256(manifest.key.encode())
 
     def __enter__(self) -> Self:
@@ -105,6 +108,17 @@ class IndexChange:
         """Where a document lies in the index as it was before this change."""
         return self.directory.find(document)
 
+    def extra(self, name: str, *, instead: bool = False) -> Path:
+        """A folder of this name for the owner's own files, beside those of this name that the index
+        has, or instead of them.
+        """
+        if instead:
+            self._old_extras = tuple(one for one in self._old_extras if one.name != name)
+        folder = self._folder / name
+        folder.mkdir()
+        self._extras.append(folder)
+        return folder
+
     def publish(self, about: dict[str, Any] | None = None) -> Manifest:
         """Write the segments and tombstones, make them durable, and switch to them.
 
@@ -112,7 +126,8 @@ class IndexChange:
             the new manifest; or the old one, if nothing was changed.
         """
         about = self.manifest.about if about is None else about
-        if not self._segments and not self._dead and about == self.manifest.about:
+        changed = self._segments or self._dead or self._extras
+        if not changed and about == self.manifest.about:
             shutil.rmtree(self._folder, ignore_errors=True)
             return self.manifest
         key = self._digest.hexdigest()
@@ -125,6 +140,7 @@ class IndexChange:
             key=key,
             next_ordinal=self._next_ordinal,
             shards=tuple(shards),
+            extras=(*self._old_extras, *(extra_card(folder, home) for folder in self._extras)),
             about=about,
         )
         publish(self._dir, self._folder, manifest)
@@ -152,7 +168,7 @@ class IndexChange:
             for place, segment in enumerate(card.segments)
         ]
         if (writer := self._segments.get(number)) is not None:
-            segments.append(finish_segment(writer, self.manifest.faiss, home))
+            segments.append(finish_segment(writer, self._dir, self.manifest, number, home))
         return replace(card, segments=tuple(segments))
 
     def _buried(self, shard: int, place: int, card: SegmentCard, home: str) -> SegmentCard:
@@ -178,21 +194,31 @@ class IndexChange:
         )
 
 
-def finish_segment(writer: SegmentWriter, faiss_key: str, home: str) -> SegmentCard:
+def finish_segment(
+    writer: SegmentWriter, index_dir: Path, manifest: Manifest, number: int, home: str
+) -> SegmentCard:
     """Finish a segment of a shard that has others: flat while it is small.
+
+    It is filled from the trained index of the shard's first segment, if that has one.
 
     Args:
         writer: the segment under construction.
-        faiss_key: the index's own kind.
-        home: the generation's folder, as a path under the index.
+        index_dir: the index's folder.
+        manifest: the index as it is.
+        number: the shard's.
+        home: the new generation's folder, as a path under the index.
     """
-    key = faiss_key if writer.vectors >= _LEAST_FOR_A_KIND else "Flat"
+    key = manifest.faiss if writer.vectors >= _LEAST_FOR_A_KIND else "Flat"
+    trained = None
+    if not is_exact(key):
+        trained = read_trained(index_dir / manifest.shards[number].segments[0].folder)
     try:
-        recall = writer.finish(key)
+        writer.finish(key, trained)
     except InputError:
-        if engine.is_exact(key):
+        if is_exact(key):
             raise
         # Too few for this kind to be trained on.
         key = "Flat"
-        recall = writer.finish(key)
-    return writer.card(f"{home}/{writer.folder.name}", key, recall)
+        writer.finish(key)
+    tuned = tune([writer.trial()], manifest.wanted_recall, mapped=manifest.raw_mapped)
+    return writer.card(f"{home}/{writer.folder.name}", key, tuned)

@@ -94,7 +94,7 @@ def _folded(
         kept = card.segments[:first]
         # A shard has at least one segment, if an empty one.
         if writer.vectors or not kept:
-            kept = (*kept, finish_segment(writer, manifest.faiss, home))
+            kept = (*kept, finish_segment(writer, index_dir, manifest, number, home))
         else:
             shutil.rmtree(writer.folder)
     finally:

@@ -31,7 +31,7 @@ class Lease:
 
     def __init__(self, index_dir: Path, manifest: Manifest, descriptor: int | None) -> None:
         self.manifest = manifest
-        self._dir = index_dir
+        self.index_dir = index_dir
         self._descriptor = descriptor
 
     def close(self) -> None:
@@ -39,7 +39,7 @@ class Lease:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-            _retire(self._dir, self.manifest)
+            _retire(self.index_dir, self.manifest)
 
 
 def lease(index_dir: Path, generation: str | None = None) -> Lease:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from sextant.axes import Axis
 from sextant.errors import SextantError
@@ -24,21 +24,16 @@ class Gang(Protocol):
         """Ask every member, and return what has come by the deadline."""
         ...
 
+    def ask_replicas(self, body: bytes, deadline: Deadline) -> Gather:
+        """Ask every replica of every member; the answers are in the replicas' names."""
+        ...
+
     def ledgers(self, timeout_s: float) -> dict[str, dict[str, Any]]:
         """The ledger of each member that answers in time, as a snapshot."""
         ...
 
     def close(self) -> None:
         """End the members."""
-        ...
-
-
-@runtime_checkable
-class Closes(Protocol):
-    """A member that holds what must be let go."""
-
-    def close(self) -> None:
-        """Let it go."""
         ...
 
 
@@ -107,14 +102,16 @@ class LocalGang:
         missing = tuple(Missing(member=name, why=why[name]) for name in self._names if name in why)
         return Gather(answers=answers, missing=missing, seconds=time.perf_counter() - start_s)
 
+    def ask_replicas(self, body: bytes, deadline: Deadline) -> Gather:
+        """Ask every member: a thread has no replicas."""
+        return self.ask(body, deadline)
+
     def close(self) -> None:
         """End the threads; one that is still searching ends by itself."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
         for member in self._members.values():
-            # A process lets its files go by ending; a member of this one is told to.
-            if isinstance(member, Closes):
-                member.close()
+            member.close()
 
 
 def _handle(name: str, member: Member, body: bytes, deadline: Deadline, asked_s: float) -> Answer:

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from sextant.errors import InputError
-from sextant.search.cards import SegmentCard, ShardCard
+from sextant.search.cards import ExtraCard, SegmentCard, ShardCard
 
 FORMAT = "sextant-index/2"
 MANIFEST = "manifest.json"
+WANTED_RECALL = 0.95
+"""The recall@10 that searches of an index are tuned to where nobody asks for another."""
 MANIFESTS = "manifests"
 _BUILD_AGAIN = "sextant rag index --corpus PATH --out DIR"
 
@@ -31,8 +33,10 @@ class Manifest:
 
     `space` names the vector space (a model's fingerprint): vectors of another space are refused.
     `key` identifies the build, so that building the same again is seen to be done already.
-    `next_ordinal` is the first that no row has had. `about` is for the owner of the index (model,
-    chunking); search does not read it.
+    `next_ordinal` is the first that no row has had. Searches are tuned to `wanted_recall`; where
+    codes are refined by raw vectors, `raw_mapped` says whether these are mapped or read each time.
+    `about` (model, chunking) and `extras` (files) are for the owner of the index; search does not
+    read them.
     """
 
     generation: str
@@ -42,6 +46,9 @@ class Manifest:
     faiss: str
     next_ordinal: int
     shards: tuple[ShardCard, ...]
+    extras: tuple[ExtraCard, ...] = ()
+    wanted_recall: float = WANTED_RECALL
+    raw_mapped: bool = True
     about: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -56,8 +63,9 @@ class Manifest:
 
     @property
     def bytes(self) -> int:
-        """What all shards take on disk."""
-        return sum(shard.bytes for shard in self.shards)
+        """What all shards and the owner's own files take on disk."""
+        extras = sum(card.bytes for extra in self.extras for card in extra.files.values())
+        return extras + sum(shard.bytes for shard in self.shards)
 
     @property
     def index_recall(self) -> float:
@@ -74,7 +82,8 @@ class Manifest:
 
     def paths(self) -> set[str]:
         """What it needs, as paths under the index."""
-        return {path for segment in self.segments() for path in segment.paths}
+        needed = {path for segment in self.segments() for path in segment.paths}
+        return needed | {extra.folder for extra in self.extras}
 
     def write(self, index_dir: Path) -> None:
         """Make this manifest the current one: a reader sees the old index or the new, never a
@@ -121,7 +130,8 @@ class Manifest:
             )
         try:
             shards = tuple(ShardCard.from_json(shard) for shard in value.pop("shards"))
-            return cls(shards=shards, **value)
+            extras = tuple(ExtraCard.from_json(extra) for extra in value.pop("extras"))
+            return cls(shards=shards, extras=extras, **value)
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"damaged manifest: {error}", where=str(path), hint=_BUILD_AGAIN

@@ -1,10 +1,10 @@
 """A shard as a member of a gang: it serves the generations that it is asked for, side by side.
 
 A request names a generation. The one that the index has when the member starts is opened in
-`warm`. A probe (a request without queries) makes the member open another one in the background,
-sharing the segments that both have, while it goes on answering from the first; so an index changes
-under a gang that serves, and nobody waits. A generation that nobody has asked for in a while is
-let go, with its lease on the files.
+`warm`. A probe makes the member open another one in the background, sharing the segments that both
+have, while it goes on answering from the first; so an index changes under a gang that serves, and
+nobody waits. A generation that nobody has asked for in a while is let go, with its lease on the
+files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from sextant.search.wire import Request
 
 LET_GO_AFTER_S = 20.0
 """A generation that was not asked for in so long is not served any more, if another one is."""
-OPENING = "is being opened"
+PROBE = b"probe:"
+"""Begins a message that names a generation to open; the answer is one of the three below."""
+OPEN, OPENING, REFUSED = b"open", b"opening", b"refused: "
 _PROBE_WAITS_S = 0.05
 
 
@@ -110,14 +112,15 @@ class ShardMember(Member):
         """Search; scanning vectors is work of the data axis."""
         if deadline.expired():
             raise InputError("the deadline had passed before the search")
+        if body.startswith(PROBE):
+            return self._probed(body.removeprefix(PROBE).decode())
         request = Request.unpack(body)
         held = self._of(request.generation)
-        # A probe does not wait: the queries behind it would.
-        held.done.wait(deadline.left_s() if len(request.queries_QD) else _PROBE_WAITS_S)
+        held.done.wait(max(0.0, deadline.left_s()))
         if held.refused:
             raise InputError(held.refused)
         if held.shard is None:
-            raise InputError(f"generation {request.generation} {OPENING}")
+            raise InputError(f"generation {request.generation} is still being opened")
         self._let_go(held)
         with self.ledger.busy(Axis.DATA):
             reply = held.shard.search(request).pack()
@@ -130,6 +133,19 @@ class ShardMember(Member):
         for held in self._held.values():
             held.lease.close()
         self._held.clear()
+
+    def _probed(self, generation: str) -> bytes:
+        """Whether a generation is open here; it begins to open if it was never heard of."""
+        try:
+            held = self._of(generation)
+        except InputError as error:
+            return REFUSED + str(error).encode()
+        # No longer: the queries behind the probe would wait too.
+        held.done.wait(_PROBE_WAITS_S)
+        self._let_go(held)
+        if held.refused:
+            return REFUSED + held.refused.encode()
+        return OPENING if held.shard is None else OPEN
 
     def _first_lease(self) -> Lease:
         try:

@@ -1,4 +1,4 @@
-"""One segment, open: its files held to its card, its index and its rows.
+"""One segment, open: its files held to its card, its index, its rows, its words and its fields.
 
 Shape suffixes: N rows of the segment, Q queries, D dimensions, K hits a query.
 """
@@ -14,9 +14,13 @@ import numpy.typing as npt
 from sextant.errors import InputError
 from sextant.search import engine
 from sextant.search.cards import SegmentCard
+from sextant.search.fields import Fields
+from sextant.search.kinds import is_exact
+from sextant.search.lexical import Lexical, Words, best
+from sextant.search.raw import products, refinement
 from sextant.search.rows import Rows
 from sextant.search.selection import Mask
-from sextant.search.stored import INDEX_FILE
+from sextant.search.stored import INDEX_FILE, RAW_FILE, raw_vectors
 from sextant.search.verify import verify_at_open, verify_behind
 from sextant.search.wire import Floats
 
@@ -29,6 +33,8 @@ class Segment:
     Attributes:
         card: what it was published as.
         rows: its rows.
+        lexical: which rows hold which words.
+        fields: which rows a filter and a caller's groups allow.
         broken: what reading its large files through has found wrong, if anything.
     """
 
@@ -45,18 +51,40 @@ class Segment:
         verify_at_open(self._folder, card)
         try:
             self.rows = Rows(self._folder)
-        except (OSError, ValueError) as error:
+            self.lexical = Lexical(self._folder, len(self.rows))
+            self.fields = Fields(self._folder)
+        except (OSError, ValueError, KeyError) as error:
             raise InputError(f"corrupt rows: {error}", where=str(self._folder)) from error
-        self._index = engine.read_index(self._folder / INDEX_FILE)
-        if not (self._index.ntotal == len(self.rows) == card.vectors):
+        self._index = engine.read_index(self._folder / INDEX_FILE, card.tuned)
+        self._again = refinement(self._folder / RAW_FILE, self._index.d, card.tuned)
+        counts = self._index.ntotal, len(self.rows), self.fields.num_rows
+        if any(count != card.vectors for count in counts):
             raise InputError("vectors and rows do not match", where=str(self._folder))
 
     def dense(
         self, queries_QD: Floats, k: int, allowed_N: Mask | None
     ) -> tuple[Floats, npt.NDArray[np.int64]]:
         """The K best allowed rows of each query: (scores_QK, rows_QK), row -1 for want of more."""
-        exact = engine.is_exact(self.card.faiss)
-        return engine.search(self._index, queries_QD, k, exact=exact, allowed_N=allowed_N)
+        exact = is_exact(self.card.faiss)
+        return engine.search(
+            self._index, queries_QD, k, exact=exact, allowed_N=allowed_N, again=self._again
+        )
+
+    def dense_of(self, query_D: Floats, rows_C: npt.NDArray[np.int64]) -> Floats:
+        """What given rows score by their whole vectors [C]; of a flat index what `dense` says."""
+        if (self._folder / RAW_FILE).exists():
+            # The index keeps no whole vectors: the segment has them beside it.
+            vectors_CD = np.asarray(raw_vectors(self._folder, self._index.d)[rows_C])
+        else:
+            exact = is_exact(self.card.faiss)
+            vectors_CD = engine.vectors_of(self._index, rows_C, exact=exact)
+        return products(vectors_CD, query_D)
+
+    def words(
+        self, words: Words, mean_length: float, k: int, allowed_N: Mask | None
+    ) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """The K best allowed rows that hold any of the words: (scores_K, rows_K), or fewer."""
+        return best(self.lexical.scores(words, mean_length), k, allowed_N)
 
     def read_through(self, ended: Callable[[float], bool]) -> None:
         """Check the files that were too large to check at once, if nobody has; see `broken`."""

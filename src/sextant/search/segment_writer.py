@@ -14,15 +14,16 @@ import numpy as np
 
 from sextant.errors import InputError
 from sextant.search import engine
-from sextant.search.cards import FileCard, SegmentCard
+from sextant.search.cards import ExtraCard, FileCard, SegmentCard
 from sextant.search.documents import DocumentsWriter
+from sextant.search.fields import FieldsWriter
+from sextant.search.kinds import TRAINED_FILE, write_trained
+from sextant.search.lexical import LexicalWriter
 from sextant.search.manifest import sync_directory
 from sextant.search.rows import Row, RowsWriter
 from sextant.search.stored import INDEX_FILE, RAW_FILE, gives_back, raw_vectors
+from sextant.search.tune import Trial, Tuned, open_to_tune, refines_itself
 from sextant.search.wire import Floats
-
-_RECALL_AT = 10
-_RECALL_SAMPLE = 64
 
 
 class Part(Protocol):
@@ -45,7 +46,7 @@ class Part(Protocol):
         ...
 
 
-PARTS: tuple[Callable[[Path], Part], ...] = (RowsWriter,)
+PARTS: tuple[Callable[[Path], Part], ...] = (RowsWriter, LexicalWriter, FieldsWriter)
 """What every segment has beside its vectors and its directory of documents."""
 
 
@@ -70,30 +71,41 @@ class SegmentWriter:
         self._raw.write(np.ascontiguousarray(vectors_ND, dtype="<f4").tobytes())
         self.vectors += len(rows)
 
-    def finish(self, faiss_key: str) -> float:
-        """Write every part and the Faiss index; returns the index's own recall@10.
+    def finish(self, faiss_key: str, trained: Any | None = None) -> None:
+        """Write every part and the Faiss index, filled from one that is trained if there is one.
 
         It may be called again with another key, if the first did not do.
 
         Raises:
             InputError: the index needs more vectors to train on, or the disk refuses.
         """
+        vectors_ND = self.raw()
+        try:
+            engine.write_index(vectors_ND, faiss_key, self.folder / INDEX_FILE, trained)
+            if trained is not None:
+                write_trained(trained, self.folder / TRAINED_FILE)
+        except RuntimeError as error:
+            raise disk_error(error, self.folder) from error
+
+    def raw(self) -> Floats:
+        """The vectors [N, D] that were appended; nothing can be appended any more."""
         if not self._raw.closed:
             self._raw.close()
             for part in self._parts:
                 self._about |= part.finish() or {}
-        vectors_ND = raw_vectors(self.folder, self._dims)
-        try:
-            engine.write_index(vectors_ND, faiss_key, self.folder / INDEX_FILE)
-        except RuntimeError as error:
-            raise disk_error(error, self.folder) from error
-        recall = own_recall(vectors_ND, self.folder / INDEX_FILE, faiss_key)
-        if gives_back(self.folder, vectors_ND):
-            (self.folder / RAW_FILE).unlink()
-        return recall
+        return raw_vectors(self.folder, self._dims)
 
-    def card(self, folder: str, faiss_key: str, recall: float) -> SegmentCard:
+    def trial(self) -> Trial:
+        """The finished index, to tune its searches on."""
+        vectors_ND = self.raw()
+        index = open_to_tune(self.folder / INDEX_FILE)
+        whole = gives_back(self.folder, vectors_ND)
+        return Trial(index, vectors_ND, refined=refines_itself(index) or not whole)
+
+    def card(self, folder: str, faiss_key: str, tuned: Tuned) -> SegmentCard:
         """Make the files durable, and describe them as they will lie in `folder`."""
+        if gives_back(self.folder, self.raw()):
+            (self.folder / RAW_FILE).unlink()
         files = {}
         for path in sorted(self.folder.iterdir()):
             sync_file(path)
@@ -104,7 +116,8 @@ class SegmentWriter:
             documents=self._documents.num_documents,
             vectors=self.vectors,
             faiss=faiss_key,
-            recall=recall,
+            recall=tuned.recall,
+            tuned=tuned.effort,
             files=files,
             about=self._about,
         )
@@ -116,24 +129,16 @@ class SegmentWriter:
         self._raw.close()
 
 
-def own_recall(vectors_ND: Floats, index_file: Path, faiss_key: str) -> float:
-    """Recall@10 of an index against exact search, its own vectors (a spread sample) asking.
-
-    Each vector finds itself in any index, so it is left out of both sides.
+def extra_card(folder: Path, home: str) -> ExtraCard:
+    """Make the owner's own files in a folder durable, and describe them as they will lie in
+    `home`.
     """
-    if engine.is_exact(faiss_key) or len(vectors_ND) < 2:
-        return 1.0
-    k = min(_RECALL_AT + 1, len(vectors_ND))
-    sample_Q = np.linspace(0, len(vectors_ND) - 1, _RECALL_SAMPLE, dtype=np.int64)
-    queries_QD = np.ascontiguousarray(vectors_ND[sample_Q])
-    truth_QK = engine.exact_neighbours(vectors_ND, queries_QD, k)
-    _, found_QK = engine.search(engine.read_index(index_file), queries_QD, k, exact=False)
-    held = wanted = 0
-    for own, truth, found in zip(sample_Q, truth_QK, found_QK, strict=True):
-        want = set(truth.tolist()) - {int(own)}
-        held += len(want & set(found.tolist()))
-        wanted += len(want)
-    return held / wanted
+    files = {}
+    for path in sorted(folder.iterdir()):
+        sync_file(path)
+        files[path.name] = FileCard.of(path)
+    sync_directory(folder)
+    return ExtraCard(folder=f"{home}/{folder.name}", files=files)
 
 
 def sync_file(path: Path) -> None:

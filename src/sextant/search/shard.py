@@ -15,10 +15,14 @@ import numpy as np
 from sextant.errors import InputError
 from sextant.search.cards import SegmentCard, ShardCard
 from sextant.search.directory import read_tombstones
+from sextant.search.hybrid import by_both, by_words
 from sextant.search.segment import Segment
 from sextant.search.selection import Mask
 from sextant.search.verify import verify_tombstones
-from sextant.search.wire import Floats, Ordinals, Reply, Request
+from sextant.search.wire import Floats, Mode, Ordinals, Reply, Request
+
+_MOST_HITS = 1 << 27
+"""Hits of one reply: about a gigabyte of scores and ordinals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,15 @@ class Part:
 
     segment: Segment
     allowed_N: Mask | None
+
+    def seen(self, request: Request) -> Mask | None:
+        """The rows that a request may see: not deleted, meeting its filter, and readable for its
+        caller. This is where access is decided, before anything is scored.
+        """
+        allowed_N = self.segment.fields.allowed(request.filter, request.groups)
+        if self.allowed_N is None or allowed_N is None:
+            return self.allowed_N if allowed_N is None else allowed_N
+        return self.allowed_N & allowed_N
 
 
 class Shard:
@@ -46,7 +59,8 @@ class Shard:
                 segment = opened.get(one.folder) or Segment(index_dir, one)
                 self.parts.append(Part(segment, _allowed(index_dir, one)))
         except InputError as error:
-            raise InputError(error.what, where=f"{card.name}: {error.where}") from error
+            where = f"{card.name}: {error.where}"
+            raise InputError(error.what, where=where, hint=error.hint) from error
 
     def search(self, request: Request) -> Reply:
         """The best rows of this shard for each query.
@@ -59,12 +73,32 @@ class Shard:
             raise InputError(broken, where=self.card.name)
         if request.space != self.card.space:
             raise InputError(f"queries of the space {request.space}, vectors of {self.card.space}")
-        if request.queries_QD.ndim != 2 or request.queries_QD.shape[1] != self.card.dims:
-            raise InputError(f"queries must have {self.card.dims} dimensions")
-        found = [
-            part.segment.dense(request.queries_QD, request.k, part.allowed_N) for part in self.parts
-        ]
+        self._check(request)
+        seen = [(part.segment, part.seen(request)) for part in self.parts]
+        match request.mode:
+            case Mode.HYBRID:
+                return by_both(seen, request)
+            case Mode.LEXICAL:
+                found = [by_words(segment, request, allowed_N) for segment, allowed_N in seen]
+            case Mode.DENSE:
+                found = [
+                    segment.dense(request.queries_QD, request.k, allowed_N)
+                    for segment, allowed_N in seen
+                ]
         return self._reply(found, request)
+
+    def _check(self, request: Request) -> None:
+        """Refuse what cannot be answered, or only at the price of all memory.
+
+        Raises:
+            InputError: the queries have other dimensions, or want too many hits in all.
+        """
+        dims = request.queries_QD.shape[1]
+        if dims != self.card.dims and (dims or request.mode != Mode.LEXICAL):
+            raise InputError(f"queries must have {self.card.dims} dimensions")
+        wanted = min(max(request.k, request.depth), self.card.vectors)
+        if len(request.queries_QD) * wanted > _MOST_HITS:
+            raise InputError(f"{len(request.queries_QD)} queries for {wanted} hits each")
 
     def _reply(self, found: Sequence[tuple[Floats, Ordinals]], request: Request) -> Reply:
         """The K best of the segments' hits (scores_QK, rows_QK), by falling score and then by
@@ -95,7 +129,26 @@ class Shard:
                 self.parts[segment].segment.rows.packed(int(row))
                 for segment, row in zip(segment_QM[found_QM], rows_QM[found_QM], strict=True)
             )
-        return Reply(scores_QK=scores_QM, ordinals_QK=ordinals_QM, rows=packed)
+        return Reply(
+            scores_QK=scores_QM,
+            ordinals_QK=ordinals_QM,
+            other_QK=self._dense_too(rows_QM, segment_QM, request),
+            rows=packed,
+        )
+
+    def _dense_too(
+        self, rows_QM: Ordinals, segment_QM: Ordinals, request: Request
+    ) -> Floats | None:
+        """What rows that were found by their words score by their vectors, if vectors came."""
+        if request.mode != Mode.LEXICAL or not request.queries_QD.shape[1]:
+            return None
+        dense_QM = np.zeros(rows_QM.shape, np.float32)
+        for query, query_D in enumerate(request.queries_QD):
+            for number, part in enumerate(self.parts):
+                here_M = (segment_QM[query] == number) & (rows_QM[query] >= 0)
+                rows = rows_QM[query][here_M]
+                dense_QM[query, here_M] = part.segment.dense_of(query_D, rows)
+        return dense_QM
 
     def read_through(self, ended: Callable[[float], bool]) -> None:
         """Check the files that were too large to check when they were opened."""

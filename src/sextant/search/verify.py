@@ -9,26 +9,34 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from sextant.errors import InputError
-from sextant.search.cards import FileCard, SegmentCard
+from sextant.search.cards import ExtraCard, FileCard, SegmentCard
 
 QUICK_BYTES = 64 << 20
 """What a second core hashes in a twentieth of a second or so."""
 BEHIND_BYTES_PER_S = 256 << 20
 """How quickly large files are read behind the serving: a fraction of any local disk's rate."""
+MEND = "sextant rag index with the same corpus builds what is damaged again"
 _READ_BYTES = 4 << 20
 
 
-def verify_at_open(folder: Path, card: SegmentCard) -> None:
+def verify_at_open(folder: Path, card: SegmentCard, only: Collection[str] | None = None) -> None:
     """Compare every file's size with its card, and the checksums of those that are quick to read.
+
+    Args:
+        folder: the segment's folder.
+        card: its card.
+        only: the files to compare; None is all.
 
     Raises:
         InputError: a file is missing, of another size, or its checksum differs.
     """
     for name, expected in card.files.items():
+        if only is not None and name not in only:
+            continue
         _check_size(folder / name, expected)
         if expected.bytes <= QUICK_BYTES:
             _check_sum(folder / name, expected, None)
@@ -63,6 +71,18 @@ def verify(index_dir: Path, card: SegmentCard) -> None:
     verify_tombstones(index_dir, card)
 
 
+def verify_extra(index_dir: Path, card: ExtraCard) -> None:
+    """Compare the owner's own files with their cards.
+
+    Raises:
+        InputError: a file is missing, of another size, or its checksum differs.
+    """
+    for name, expected in card.files.items():
+        path = index_dir / card.folder / name
+        _check_size(path, expected)
+        _check_sum(path, expected, None)
+
+
 def verify_tombstones(index_dir: Path, card: SegmentCard) -> None:
     """Compare a segment's tombstones with their card.
 
@@ -79,11 +99,9 @@ def _check_size(path: Path, expected: FileCard) -> None:
     try:
         found = path.stat().st_size
     except OSError as error:
-        raise InputError(f"torn: {path.name}: {error.strerror}", where=str(path.parent)) from error
+        raise _damage(path, f"torn: {path.name}: {error.strerror}") from error
     if found != expected.bytes:
-        raise InputError(
-            f"torn: {path.name} has {found} bytes, not {expected.bytes}", where=str(path.parent)
-        )
+        raise _damage(path, f"torn: {path.name} has {found} bytes, not {expected.bytes}")
 
 
 def _check_sum(path: Path, expected: FileCard, ended: Callable[[float], bool] | None) -> None:
@@ -98,8 +116,10 @@ def _check_sum(path: Path, expected: FileCard, ended: Callable[[float], bool] | 
                     if ended(len(block) / BEHIND_BYTES_PER_S):
                         return
     except OSError as error:
-        raise InputError(f"torn: {path.name}: {error.strerror}", where=str(path.parent)) from error
+        raise _damage(path, f"torn: {path.name}: {error.strerror}") from error
     if digest.hexdigest() != expected.sha256:
-        raise InputError(
-            f"corrupt: {path.name} does not match its checksum", where=str(path.parent)
-        )
+        raise _damage(path, f"corrupt: {path.name} does not match its checksum")
+
+
+def _damage(path: Path, what: str) -> InputError:
+    return InputError(what, where=str(path.parent), hint=MEND)

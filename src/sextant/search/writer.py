@@ -19,10 +19,12 @@ from sextant.errors import InputError
 from sextant.search import engine
 from sextant.search.cards import ShardCard
 from sextant.search.generations import BUILDING, GENERATIONS, publish, unused_generation
-from sextant.search.manifest import Manifest
+from sextant.search.kinds import make, train, training_rows
+from sextant.search.manifest import WANTED_RECALL, Manifest
 from sextant.search.placement import shard_name, shard_of
 from sextant.search.rows import Row
-from sextant.search.segment_writer import SegmentWriter
+from sextant.search.segment_writer import SegmentWriter, extra_card
+from sextant.search.tune import tune
 from sextant.search.wire import Floats
 
 
@@ -36,6 +38,8 @@ class IndexWriter:
         num_shards: at least 1.
         space: the vector space, as the searcher will name it.
         faiss_key: a Faiss factory string.
+        recall: the recall@10 that searches are tuned to.
+        raw_mapped: map the raw vectors that refine codes, or else read them each time.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class IndexWriter:
         num_shards: int,
         space: str,
         faiss_key: str = "Flat",
+        recall: float = WANTED_RECALL,
+        raw_mapped: bool = True,
     ) -> None:
         if num_shards < 1:
             raise InputError(f"an index needs at least 1 shard, not {num_shards}")
@@ -56,6 +62,8 @@ class IndexWriter:
         self._dims = dims
         self._space = space
         self._faiss_key = faiss_key
+        self._recall = recall
+        self._raw_mapped = raw_mapped
         self._generation = unused_generation(index_dir, key)
         self._folder = index_dir / BUILDING / f"generation-{self._generation}"
         # Rows are cheap to write again; what is dear (vectors) the owner keeps elsewhere.
@@ -64,6 +72,7 @@ class IndexWriter:
             SegmentWriter(self._folder / segment_folder(number), dims)
             for number in range(num_shards)
         ]
+        self._extras: list[Path] = []
         self._num_rows = 0
 
     def __enter__(self) -> Self:
@@ -91,19 +100,28 @@ class IndexWriter:
             )
         self._num_rows += len(rows)
 
+    def extra(self, name: str) -> Path:
+        """A folder of this name for the owner's own files, published with the generation."""
+        folder = self._folder / name
+        folder.mkdir()
+        self._extras.append(folder)
+        return folder
+
     def publish(
         self, about: dict[str, Any], progress: Callable[[str], None] | None = None
     ) -> Manifest:
         """Write every shard, make them durable, switch to them, and remove what they replace."""
-        recalls = []
+        trained = self._trained()
         for number, shard in enumerate(self._shards):
-            recalls.append(shard.finish(self._faiss_key))
+            shard.finish(self._faiss_key, trained)
             if progress is not None:
                 progress(shard_name(number))
+        trials = [shard.trial() for shard in self._shards]
+        tuned = tune(trials, self._recall, mapped=self._raw_mapped)
         home = f"{GENERATIONS}/{self._generation}"
         cards = [
-            shard.card(f"{home}/{shard.folder.name}", self._faiss_key, recall)
-            for shard, recall in zip(self._shards, recalls, strict=True)
+            shard.card(f"{home}/{shard.folder.name}", self._faiss_key, tuned)
+            for shard in self._shards
         ]
         manifest = Manifest(
             generation=self._generation,
@@ -118,10 +136,25 @@ class IndexWriter:
                 )
                 for number, card in enumerate(cards)
             ),
+            extras=tuple(extra_card(folder, home) for folder in self._extras),
+            wanted_recall=self._recall,
+            raw_mapped=self._raw_mapped,
             about=about,
         )
         publish(self._dir, self._folder, manifest)
         return manifest
+
+    def _trained(self) -> Any | None:
+        """One trained, empty index for all shards, from a sample of them all; None for a kind that
+        needs none.
+        """
+        wanted = training_rows(make(self._faiss_key, self._dims))
+        if not wanted:
+            return None
+        raw = [shard.raw() for shard in self._shards]
+        share = wanted / max(1, self._num_rows)
+        samples = [engine.sample(vectors_ND, round(share * len(vectors_ND))) for vectors_ND in raw]
+        return train(np.concatenate(samples), self._faiss_key)
 
 
 def by_shard(rows: Sequence[Row], num_shards: int) -> dict[int, list[int]]:

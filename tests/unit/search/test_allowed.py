@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sextant.search import engine
+from sextant.search.raw import products
 
 N, D = 3000, 16
 # Chosen so that the unfiltered recall@10 is above 0.9 by itself.
@@ -52,7 +53,7 @@ def brute_force(
     rows_ND: np.ndarray, queries_QD: np.ndarray, k: int, allowed_N: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best k of the allowed rows by (falling score, rising row), -1 where there are fewer."""
-    scores_QN = np.multiply(rows_ND[None], queries_QD[:, None, :]).sum(axis=-1)
+    scores_QN = products(rows_ND[None], queries_QD[:, None, :])
     places = np.flatnonzero(allowed_N)
     order_QK = np.lexsort(
         (np.broadcast_to(places, (len(queries_QD), len(places))), -scores_QN[:, places])

@@ -14,7 +14,7 @@ from sextant.fleet import Deadline, Ledger
 from sextant.search import verify
 from sextant.search.change import IndexChange
 from sextant.search.manifest import MANIFESTS, Manifest
-from sextant.search.member import LET_GO_AFTER_S, OPENING, ShardMember
+from sextant.search.member import LET_GO_AFTER_S, OPEN, OPENING, PROBE, REFUSED, ShardMember
 from sextant.search.rows import unpack_row
 from sextant.search.wire import Reply, Request
 
@@ -56,15 +56,12 @@ def asked(
 
 
 def probed(member: ShardMember, generation: str) -> None:
-    """Asks without a query until the generation is open."""
-    said = OPENING
+    """Asks until the generation is open."""
     for _ in range(200):
-        try:
-            asked(member, generation, np.empty((0, 32), np.float32))
+        said = member.handle(PROBE + generation.encode(), Deadline.after(5))
+        if said == OPEN:
             return
-        except InputError as error:
-            said = str(error)
-        assert OPENING in said
+        assert said == OPENING
     raise AssertionError("never opened")
 
 
@@ -144,6 +141,8 @@ def test_a_torn_generation_is_refused_and_the_old_one_serves_on(
     for _ in range(2):
         with pytest.raises(InputError, match=r"shard/0.*torn: rows\.bin"):
             asked(member, new.generation, vectors[:1])
+    said = member.handle(PROBE + new.generation.encode(), Deadline.after(5))
+    assert said.startswith(REFUSED + b"shard/0")
     assert first_document(asked(member, old.generation, vectors[:1])) == "doc-0"
 
 
