@@ -45,5 +45,3 @@ class WordEmbedder:
             for word in re.findall(r"\w+", text.lower()):
                 vector_D[hashlib.md5(word.encode()).digest()[0] % self.dims] += 1
         return vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-
-

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sextant.axes import Axis
+from sextant.decoder.meeting import Meeting, first_words
 from sextant.errors import EngineError, InputError
 from sextant.fleet import Deadline, Member
 from sextant.fleet.messages import pack, unpack
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from sextant.decoder.generate import Batch
     from sextant.decoder.model import Decoder
-
-_LOOPBACK = "127.0.0.1"
 
 
 class RankMember(Member):
@@ -53,11 +50,9 @@ class RankMember(Member):
         self._folder, self._rank, self._ranks = Path(folder), rank, ranks
         self._num_rows, self._context, self._dtype = rows, context, dtype
         self._threads = threads
-        self._host = _LOOPBACK
-        self._patience = timedelta(seconds=stall_s)
+        self._meeting = Meeting(rank, ranks, stall_s)
         self._model: Decoder | None = None
         self._batch: Batch | None = None
-        self._store: Any = None
         self._epoch = self._number = 0
         self._said = b""
 
@@ -71,10 +66,6 @@ class RankMember(Member):
 
         from sextant.decoder.engine import read_model
 
-        self._host = _address()
-        if self._host == _LOOPBACK:
-            # Otherwise gloo looks the host's name up, which may lead to another interface.
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         torch.set_num_threads(self._threads)
         with self.ledger.busy(Axis.INFERENCE):
             self._model = read_model(
@@ -85,7 +76,7 @@ class RankMember(Member):
                 dtype=self._dtype,
             )
 
-    def handle(self, body: bytes, deadline: Deadline) -> bytes:
+    def handle(self, body: bytes, deadline: Deadline) -> bytes:  # noqa: ARG002
         """Carries out one message.
 
         Raises:
@@ -94,54 +85,22 @@ class RankMember(Member):
         message = unpack(body)
         match message["do"]:
             case "open":
-                return pack(self._open())
+                return pack(self._meeting.open())
             case "join":
-                self._join(message, deadline)
+                self._join(message)
                 return pack({})
             case "order":
                 return self._order(message)
         raise InputError(f"no such message: {message['do']!r}")
 
-    def _open(self) -> dict[str, Any]:
-        import torch.distributed as dist
-
-        self._leave()
-        self._store = dist.TCPStore(
-            self._host, 0, is_master=True, wait_for_workers=False, timeout=self._patience
-        )
-        return {"host": self._host, "port": self._store.port}
-
-    def _join(self, message: dict[str, Any], deadline: Deadline) -> None:
-        import torch.distributed as dist
-
+    def _join(self, message: dict[str, Any]) -> None:
         from sextant.decoder.generate import Batch
 
         assert self._model is not None, "warm comes before handle"
-        self._leave()
-        patience = min(self._patience, timedelta(seconds=max(0.1, deadline.left_s())))
-        if self._rank != 0:
-            self._store = dist.TCPStore(
-                message["host"], message["port"], is_master=False, timeout=patience
-            )
-        try:
-            dist.init_process_group(
-                "gloo",
-                store=dist.PrefixStore(str(message["epoch"]), self._store),
-                rank=self._rank,
-                world_size=self._ranks,
-                timeout=self._patience,
-            )
-        except (RuntimeError, ValueError) as error:
-            raise EngineError(f"the ranks did not meet: {_short(error)}") from None
+        self._batch = None
+        self._meeting.join(message["epoch"], message["host"], message["port"])
         self._epoch, self._number = message["epoch"], 0
         self._batch = Batch(self._model, self._num_rows, self._agree)
-
-    def _leave(self) -> None:
-        import torch.distributed as dist
-
-        self._batch = None
-        if dist.is_initialized():
-            dist.destroy_process_group()
 
     def _agree(self, chosen: Tensor) -> Tensor:
         """All ranks go on with what rank 0 chose, should a rounding ever have parted them."""
@@ -165,24 +124,8 @@ class RankMember(Member):
         except RuntimeError as error:
             # Half an order was carried out: this group's batch cannot be trusted any more.
             self._batch = None
-            raise EngineError(f"a rank is gone or stalled: {_short(error)}") from None
+            raise EngineError(f"a rank is gone or stalled: {first_words(error)}") from None
         self._number = message["number"]
         told = [(one.id, one.token, one.finish) for one in news] if self._rank == 0 else []
         self._said = pack({"news": told})
         return self._said
-
-
-def _address() -> str:
-    """The address of this host by which the others of the cluster reach it."""
-    try:
-        import ray
-    except ImportError:
-        return _LOOPBACK
-    address: str = ray.util.get_node_ip_address() if ray.is_initialized() else _LOOPBACK
-    return address
-
-
-def _short(error: Exception) -> str:
-    """The first line of what torch says, without the place in its sources."""
-    first = str(error).strip().splitlines()[0]
-    return first.rpartition("] ")[2].partition(". ")[0][:200]

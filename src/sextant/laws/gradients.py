@@ -15,7 +15,7 @@ from sextant.laws.overlap import chunked_s
 from sextant.laws.weights import StageWeights, expert_copies, expert_ranks
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Reduction:
     """Seconds to scatter a stage's gradients over the data ranks, and to gather what comes back.
 

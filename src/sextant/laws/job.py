@@ -29,7 +29,7 @@ NOTHING: Column = np.array(0.0)
 LOW_PRECISIONS = ("fp8", "fp4")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Job:
     """Shape, layout and machine as columns; yes and no are 1 and 0."""
 

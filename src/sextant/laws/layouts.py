@@ -136,7 +136,7 @@ def _empty(fell: dict[str, int]) -> Search:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class _Table:
     mesh: Column
     recompute: Column
@@ -144,7 +144,7 @@ class _Table:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class _Found:
     table: _Table
     global_batch: int

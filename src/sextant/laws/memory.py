@@ -38,7 +38,7 @@ pool of 2 MB pages wastes little (assumption: 2% of activations).
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Held:
     """Bytes on the fullest GPU, as columns."""
 

@@ -27,7 +27,7 @@ from sextant.laws.traffic import (
 from sextant.laws.weights import expert_ranks, stage_weights
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Parts:
     """Seconds of a step on the slowest stage, as columns."""
 

@@ -93,7 +93,7 @@ def stage_send_s(job: Job, constants: Constants) -> Column:
     return np.where(job.pp > 1.0, 2.0 * job.interleave * one * waits, 0.0)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Gathers:
     """Time to gather one layer's weights, and to scatter its gradients, under full sharding."""
 

@@ -93,7 +93,8 @@ class Door:
             )
         self._search = search
         self._about = {"dims": dims, **about}
-        self._query_bytes = frames.QUERY_HEAD.size - 5 + 4 * dims
+        self._query_bytes = frames.QUERY_HEAD.size + 4 * dims
+        self._dims = dims
         self._token = token.encode()
         self._clock = clock
         self._selector = selectors.DefaultSelector()
@@ -193,7 +194,7 @@ class Door:
         if start + frames.HEAD.size > len(data):
             return None
         length, _ = frames.HEAD.unpack_from(data, start)
-        most = self._query_bytes + 1 if caller.known else _MOST_TOKEN_BYTES
+        most = self._query_bytes - 4 if caller.known else _MOST_TOKEN_BYTES
         if not 1 <= length <= most:
             raise ValueError(f"a frame of {length} bytes")
         end = int(start + 4 + length)
@@ -209,15 +210,11 @@ class Door:
         if not caller.known:
             self._greet(caller, kind, data[start + 5 : end])
             return
-        if kind != frames.QUERY or end - start != frames.QUERY_HEAD.size + 4 * self._dims:
+        if kind != frames.QUERY or end - start != self._query_bytes:
             raise ValueError(f"not a query of {self._dims} dimensions")
         _, _, number, k, deadline_s = frames.QUERY_HEAD.unpack_from(data, start)
         vector = data[start + frames.QUERY_HEAD.size : end]
         self._waiting.append(_Query(caller, number, k, deadline_s, vector))
-
-    @property
-    def _dims(self) -> int:
-        return (self._query_bytes - frames.QUERY_HEAD.size + 5) // 4
 
     def _greet(self, caller: _Caller, kind: int, body: bytes) -> None:
         """The first frame of a connection.
@@ -266,9 +263,7 @@ class Door:
             replies = [frames.refused(query.number, str(error)) for query in batch]
         else:
             numbers = [query.number for query in batch]
-            replies = frames.hits_frames(
-                numbers, near.scores_QK, near.ordinals_QK, near.coverage
-            )
+            replies = frames.hits_frames(numbers, near.scores_QK, near.ordinals_QK, near.coverage)
         for query, reply in zip(batch, replies, strict=True):
             self._give(query.caller, reply)
 

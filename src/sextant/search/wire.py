@@ -204,9 +204,11 @@ def checked_groups(value: Sequence[object]) -> tuple[str, ...]:
     A name means itself alone: case, accents, spaces and look-alikes all count.
 
     Raises:
-        ValueError: a name is empty, too long, or no string.
+        ValueError: a name is empty, too long, or no string, or they are too many.
     """
-    groups = tuple(checked_text(group, MOST_NAME_CHARS) for group in value)
+    groups = tuple(
+        checked_text(group, MOST_NAME_CHARS) for group in checked_items(value, MOST_GROUPS)
+    )
     if not all(groups):
         raise ValueError("the name of a group is empty")
     return groups

@@ -5,46 +5,22 @@ from __future__ import annotations
 import json
 import random
 import time
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from benchmarks.kill_indexing import killed
+from tests.word_embedder import WordEmbedder
 
 KILLS = {"index": 4, "add": 3, "delete": 3}
 
 
-class Folder:
-    """Stands in for a `ModelFolder`: tokens are characters' words."""
-
-    name = "hashes"
-    path = "nowhere"
-    fingerprint = "a" * 32
-    max_tokens = 26
-    num_special_tokens = 2
-    document_prompt = query_prompt = ""
-
-    def spans(self, text: str) -> list[tuple[int, int]]:
-        at, spans = 0, []
-        for word in text.split(" "):
-            spans.append((at, at + len(word)))
-            at += len(word) + 1
-        return [span for span in spans if span[0] < span[1]]
-
-
-class Embedder:
-    """Vectors out of hashes, slowly enough to be killed at it."""
-
-    number_format = "float32"
-    dims = 8
-    folder = Folder()
+class SlowEmbedder(WordEmbedder):
+    """Slow enough to be killed at it."""
 
     def encode(self, texts: Sequence[str]) -> np.ndarray:
         time.sleep(0.02)
-        dice = [np.random.default_rng(zlib.crc32(text.encode())) for text in texts]
-        vectors_ND = np.array([one.standard_normal(self.dims) for one in dice], np.float32)
-        return vectors_ND.reshape(len(texts), self.dims)
+        return super().encode(texts)
 
 
 def test_a_kill_leaves_the_old_index_or_the_new_and_resuming_gives_the_new(tmp_path: Path) -> None:
@@ -53,7 +29,7 @@ def test_a_kill_leaves_the_old_index_or_the_new_and_resuming_gives_the_new(tmp_p
         for number in range(30):
             words = " ".join(f"w{number}x{place}" for place in range(40))
             stream.write(json.dumps({"_id": f"d{number}", "title": "", "text": words}) + "\n")
-    kills = killed(tmp_path, Embedder(), corpus, KILLS, random.Random(5))
+    kills = killed(tmp_path, SlowEmbedder(), corpus, KILLS, random.Random(5))
     assert len(kills) == sum(KILLS.values())
     assert {kill.left for kill in kills} <= {"old", "new"}, kills
     assert all(kill.resumed for kill in kills), kills

@@ -161,7 +161,7 @@ def test_the_documentation_runs_and_sigterm_ends_it_in_order(workplace: Path) ->
 def test_ctrl_c_exits_130_and_leaves_nothing(workplace: Path) -> None:
     with serve(workplace) as served:
         with Client(served.url) as client:
-            assert client.search("shards").coverage == 1.0
+            assert client.search("shards", deadline_s=50.0).coverage == 1.0
         # As a terminal does: to the whole group, the shards' processes too.
         os.killpg(served.process.pid, signal.SIGINT)
         code, err = served.ended()
@@ -187,9 +187,9 @@ def test_one_router_or_shard_that_is_killed_costs_no_question(workplace: Path) -
         for victim in (routers[0], pids[served.urls[0]]):
             os.kill(victim, signal.SIGKILL)
             for _ in range(30):
-                assert client.search("shards", deadline_s=30.0).hits
+                assert client.search("shards", deadline_s=50.0).hits
         until(lambda: all(ready(url) == {"up": 4} for url in served.urls))
-        assert client.search("shards").coverage == 1.0
+        assert client.search("shards", deadline_s=50.0).coverage == 1.0
         code, err = served.end(signal.SIGTERM)
     assert code == 0, err
     assert "Traceback" not in err
@@ -223,7 +223,7 @@ def test_sigterm_finishes_what_is_under_way_and_takes_nothing_new(workplace: Pat
                 b"Content-Length: %d\r\n\r\n" % len(body) + body[:10]
             )
             with Client(served.url) as client:
-                assert client.search("shards").hits
+                assert client.search("shards", deadline_s=50.0).hits
             served.process.send_signal(signal.SIGTERM)
             refused = threading.Event()
             while not refused.is_set():
@@ -250,7 +250,7 @@ def test_tokens_groups_and_questions_in_the_log(workplace: Path, tmp_path: Path)
         workplace, "--in-process", "--token-file", str(path), "--host", "0.0.0.0", "--log-questions"
     ) as served:
         with Client(served.url, token=TOKEN) as client:
-            assert client.ask("Why argparse?").coverage == 1.0
+            assert client.ask("Why argparse?", deadline_s=50.0).coverage == 1.0
         code, err = served.end(signal.SIGTERM)
     assert code == 0
     assert f"chmod 600 {path}" in err

@@ -81,6 +81,7 @@ class Changed(BaseModel):
     added: int
     replaced: int
     unchanged: int
+    folded: int = Field(description="Near-duplicates of others, which a search finds instead.")
     deleted: list[str]
     served: bool
 
@@ -164,6 +165,7 @@ async def _changed(desk: Desk, gate: Gate, change: Callable[[], ChangeReport]) -
         "added": report.added,
         "replaced": report.replaced,
         "unchanged": report.unchanged,
+        "folded": len(report.folded),
         "deleted": list(report.deleted),
         "served": served == generation,
     }
