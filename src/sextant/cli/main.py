@@ -25,7 +25,6 @@ COMMANDS = (
     "backtest",
     "calibrate",
     "rag",
-    "pretrain",
 )
 """In the order in which a person meets them; each is a module of this package."""
 

@@ -1,4 +1,4 @@
-"""The files of a folder, and those of text (.txt, .md, .rst and .html), each one document."""
+"""Text files of a folder: .txt, .md, .rst and .html, each one document."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sextant.errors import InputError, missing_engine
-from sextant.systems.rag.document import KINDS, Document, Troubles
+from sextant.systems.rag.document import Document, Troubles
 
 MAX_FILE_BYTES = 64 << 20
 _PLAIN = frozenset({".txt", ".text", ".md", ".markdown", ".rst"})
 _HTML = frozenset({".html", ".htm", ".xhtml"})
-LINES = frozenset({".jsonl", ".ndjson"})
-PDF = frozenset({".pdf"})
-PARQUET = frozenset({".parquet", ".pq"})
-_READ = _PLAIN | _HTML | LINES | PDF | PARQUET
+_LINES = frozenset({".jsonl", ".ndjson"})
 _LOOK_BYTES = 8192
 _MOST_BROKEN = 0.3
 _RST_UNDERLINE = re.compile(r"[=\-~^\"'#*+]{3,}")
 _BLANK_LINES = re.compile(r"[ \t]*\n\s*\n\s*")
 
 
-def files_of(folder: Path, troubles: Troubles) -> Iterator[Path]:
+def text_files(folder: Path, troubles: Troubles) -> Iterator[Path]:
     """The files of a kind that is read, under `folder` in sorted order, hidden ones left out.
 
     Links to folders are followed unless they lead back to a folder that is being read.
@@ -47,7 +44,7 @@ def _walk(folder: Path, above: tuple[Path, ...], troubles: Troubles) -> Iterator
                 troubles.note("link that leads back to its own folder, skipped", str(path))
             else:
                 yield from _walk(path, (*above, real), troubles)
-        elif path.suffix.lower() in _READ:
+        elif path.suffix.lower() in _PLAIN | _HTML | _LINES:
             yield path
         else:
             troubles.note("file of a kind that is not read, skipped", str(path))
@@ -82,7 +79,7 @@ def read_file(
             why = f"unreadable file ({error.strerror})"
     if why is not None:
         if strict:
-            raise InputError(why, where=str(path), hint=f"what is read: {KINDS}")
+            raise InputError(why, where=str(path), hint=".txt, .md, .rst, .html or .jsonl")
         troubles.note(f"{why}, skipped", str(path))
         return None
     text = decode(data, str(path), troubles)
