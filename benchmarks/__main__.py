@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.bench import Figure, Skipped, as_json
 from sextant.units import show
 
-BENCHMARKS = ("fan_out", "scifact", "stalled_shard", "rehearsal")
+BENCHMARKS = ("fan_out", "kill_indexing", "scifact", "stalled_shard", "rehearsal")
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from sights_plans import ROWS, quantity, rag_plan
 from sights_runs import answers, drill, rehearsal
 
 from sextant.sights.figure import map_svg
-from sextant.sights.onepage import html_page
+from sextant.sights.onepage.html import html_page
 from sextant.sights.report import report_page
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")

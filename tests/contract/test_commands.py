@@ -120,12 +120,8 @@ def test_a_command_answers_within_half_a_second(
     installed: dict[str, str], arguments: tuple[str, ...]
 ) -> None:
     """In processor time, the best of a few runs, for a busy machine must not fail it."""
-    best = float("inf")
-    for _ in range(6):
-        best = min(best, processor_s(installed, "-m", "sextant", *arguments))
-        if best < START_S:
-            return
-    pytest.fail(f"{best:.2f} s")
+    runs = (processor_s(installed, "-m", "sextant", *arguments) for _ in range(6))
+    assert any(seconds < START_S for seconds in runs)
 
 
 def processor_s(environment: dict[str, str], *arguments: str) -> float:

@@ -11,7 +11,7 @@ import pytest
 from sextant.facts import load_facts
 from sextant.facts.training import load_training_facts
 from sextant.laws.machine import constants_of, spread_of
-from sextant.plan.accuracy import coverage, held_out
+from sextant.plan.accuracy import coverage, held_out, table
 from sextant.plan.backtest import CaseScore, Report, report
 from sextant.plan.predictions import batch, predict
 
@@ -89,28 +89,32 @@ def test_memory(which: str, request: pytest.FixtureRequest) -> None:
     cases = by_case(found)
     for name in ("korthikanti22-memory", "bloom-grid"):
         assert cases[name].memory_mean_error is not None
-        assert cases[name].memory_mean_error <= 0.08, name
+        assert cases[name].memory_mean_error <= 0.06, name
     ran = [row for row in found.rows if row["measured"].get("step_s")]
     refused = [row["id"] for row in ran if row["predicted"]["out_of_memory"]]
     assert len(refused) <= 0.05 * len(ran), refused
 
 
-def test_layouts_that_ran_out_of_memory_are_found(shipped: Report) -> None:
-    gone = [row for row in shipped.rows if row["measured"].get("out_of_memory")]
-    found = [row["id"] for row in gone if row["predicted"]["out_of_memory"]]
-    # bloom-grid-l957 is not: its neighbours of the same size ran with 15 GB to spare.
+@pytest.mark.parametrize("which", ["shipped", "apart"])
+def test_layouts_that_ran_out_of_memory_are_found(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    found: Report = request.getfixturevalue(which)
+    gone = [row for row in found.rows if row["measured"].get("out_of_memory")]
+    missed = [row["id"] for row in gone if not row["predicted"]["out_of_memory"]]
     assert len(gone) == 6
-    assert len(found) >= 5
+    # Its neighbours of the same size ran with 15 GB to spare.
+    assert missed == ["bloom-grid-l957"]
 
 
 def test_intervals_cover_what_they_say(apart: Report) -> None:
     assert 0.70 <= coverage(apart) <= 0.90
 
 
-def test_the_page_of_the_docs_is_of_these_rows() -> None:
+def test_the_page_of_the_docs_is_of_these_rows(shipped: Report, apart: Report) -> None:
     page = Path(__file__).parents[2] / "docs" / "planner-accuracy.md"
-    text = page.read_text(encoding="utf-8")
-    for name in MULTI_NODE:
-        assert f"| {name} |" in text
-    for name in load_training_facts().constant:
-        assert f"`{name}`" in text
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for line in (*table(apart.cases), *table(shipped.cases)):
+        assert line in lines
+    for name, row in load_training_facts().constant.items():
+        assert any(line.startswith(f"| `{name}` | {row['value']:.4g} |") for line in lines), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 
 from sextant.facts import load_facts
 from sextant.facts.training import load_training_facts
+from sextant.laws.attention import fused_attention_s
 from sextant.laws.collectives import Group, all_to_all_s
 from sextant.laws.failures import mtbf_s
 from sextant.laws.job import job
 from sextant.laws.layout import Layout
+from sextant.laws.layouts import search_layouts
 from sextant.laws.machine import accelerator_of, constants_of
 from sextant.laws.memory import memory_per_gpu
 from sextant.laws.shape import TransformerShape
@@ -157,6 +160,8 @@ def test_failures_that_come_sooner_than_the_node_rate(
         ("hopper", "fp8", 1402.6, 1979.0),
         ("blackwell", "bf16", 1745.0, 2250.0),
         ("blackwell", "fp8", 3432.5, 4500.0),
+        ("blackwell-ultra", "bf16", 1769.0, 2250.0),
+        ("blackwell-ultra", "fp8", 3353.3, 4500.0),
         ("blackwell-superchip", "bf16", 1822.0, 2500.0),
         ("blackwell-superchip", "fp8", 3615.6, 5000.0),
     ],
@@ -166,6 +171,58 @@ def test_curves_are_what_was_measured(
 ) -> None:
     ceiling = load_training_facts().generation[generation]["matmul_ceiling"][precision]
     assert ceiling == pytest.approx(measured / peak, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "measured"),
+    [
+        # Shah et al. 2024, arXiv 2407.08608, figure 5: forward, causal, head width 128, H100,
+        # at 1k, 2k, 4k, 8k and 16k tokens, TFLOP/s.
+        ("native", (260, 298, 319, 333, 335)),  # FlashAttention-2
+        ("vendor", (410, 484, 518, 529, 539)),  # cuDNN
+    ],
+)
+def test_attention_forward(kernel: str, measured: tuple[float, ...]) -> None:
+    training = load_training_facts()
+    machine = accelerator_of(load_facts().machine("h100"), training)
+    layout = Layout(dp=8, zero=3 if kernel == "native" else 1)
+    for sequence, tera in zip((1024, 2048, 4096, 8192, 16384), measured, strict=True):
+        shape = TransformerShape(
+            layers=1, hidden=2048, heads=16, kv_heads=16, ffn=8192, vocab=1024, sequence=sequence
+        )
+        one = job(shape, replace(layout, micro_batch=16384 // sequence), machine)
+        forward, _ = fused_attention_s(one, constants_of(training))
+        flops = 4.0 * 16384 * sequence / 2.0 * 2048
+        assert flops / float(forward) == pytest.approx(tera * 1e12, rel=0.08), sequence
+
+
+@pytest.mark.parametrize(
+    ("generation", "watts", "best"),
+    [
+        ("blackwell", 1000, 1745.0),
+        ("blackwell-ultra", 1100, 1769.0),
+        ("blackwell-ultra-superchip", 1400, 1822.0),
+    ],
+)
+def test_a_chip_s_clock_follows_its_power(generation: str, watts: float, best: float) -> None:
+    # Dynamic power goes with the clock's power of 2.5 (Horowitz 2014, ISSCC); GB200 has 1,200 W.
+    clock = ((watts - 360) / best / ((1200 - 360) / 1822.0)) ** 0.4
+    assert load_training_facts().generation[generation]["clock"] == pytest.approx(clock, abs=0.001)
+
+
+def test_llama_3_s_layout_is_the_planner_s() -> None:
+    # Llama Team 2024, arXiv 2407.21783, Table 4: 405B on 16,384 H100s, 400 TFLOP/s each.
+    training = load_training_facts()
+    machine = accelerator_of(load_facts().machine("h100"), training)
+    shape = TransformerShape(
+        layers=126, hidden=16384, heads=128, kv_heads=8, ffn=53248, vocab=128_256, sequence=8192
+    )
+    found = search_layouts(shape, 16384, machine, 2048, constants=constants_of(training))
+    best = found.best[0]
+    assert (best.layout.tp, best.layout.pp, best.layout.dp) == (8, 16, 128)
+    assert best.layout.recompute == "none"
+    per_gpu = shape.flops_per_token() * 2048 * 8192 / 16384 / best.step_s
+    assert per_gpu == pytest.approx(400e12, rel=0.10)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sextant.plan.backtest import Report
 
 FIGURES = (".svg", ".html", ".png")
+ROWS_HINT = "the file holds a JSON list of runs, one object each: docs/backtest-rows.md"
 SAID = ("step_s", "step_s_low", "step_s_high", "peak_memory_bytes", "out_of_memory")
 
 
@@ -90,26 +91,33 @@ def read_rows(path: Path) -> list[Any]:
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(error.strerror or str(error), where=str(path)) from None
+        raise InputError(_said(error), where=str(path), hint=ROWS_HINT) from None
+    except RecursionError:
+        raise InputError("not JSON: nested too deeply", where=str(path), hint=ROWS_HINT) from None
     except ValueError as error:
-        raise InputError(f"not JSON: {error}", where=str(path)) from None
+        raise InputError(f"not JSON: {error}", where=str(path), hint=ROWS_HINT) from None
     rows = read.get("rows") if isinstance(read, dict) else read
     if not isinstance(rows, list):
-        hint = "the file holds a JSON list of runs, one object each"
-        raise InputError("no list of rows", where=str(path), hint=hint)
+        raise InputError("no list of rows", where=str(path), hint=ROWS_HINT)
     return rows
 
 
-def write(path: Path, text: str) -> None:
-    """Writes a file.
+def _said(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Writes a file that the user named.
 
     Raises:
         InputError: it cannot be written.
     """
+    data = content.encode("utf-8") if isinstance(content, str) else content
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
     except OSError as error:
-        raise InputError(error.strerror or str(error), where=str(path)) from None
+        hint = "name a file in a folder that there is"
+        raise InputError(_said(error), where=str(path), hint=hint) from None
 
 
 def draw(path: Path, found: Report) -> None:
@@ -118,10 +126,7 @@ def draw(path: Path, found: Report) -> None:
 
     points = points_of(found.rows)
     if path.suffix == ".png":
-        try:
-            path.write_bytes(png(points))
-        except OSError as error:
-            raise InputError(error.strerror or str(error), where=str(path)) from None
+        write(path, png(points))
     else:
         write(path, page(points) if path.suffix == ".html" else svg(points))
 
@@ -132,26 +137,14 @@ def show(found: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sextant.plan.accuracy import HEAD, percent
+    from sextant.plan.accuracy import HEAD, cells
 
     console = Console(width=132, markup=False)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(HEAD):
-        table.add_column(name, justify="left" if i == 0 else "right")
+        table.add_column(name, justify="right" if i else "left", no_wrap=i == 0)
     for score in found.cases:
-        table.add_row(
-            score.case,
-            str(score.n),
-            percent(score.mean_error),
-            percent(score.bias, sign=True),
-            percent(score.baseline_error),
-            "" if score.rank_correlation is None else f"{score.rank_correlation:.3f}",
-            percent(score.regret),
-            percent(score.oom_precision, digits=0),
-            percent(score.oom_recall, digits=0),
-            percent(score.interval_coverage, digits=0),
-            percent(score.memory_mean_error),
-        )
+        table.add_row(*cells(score))
     if found.cases:
         console.print(table)
     print(f"{len(found.predictions)} rows predicted, {len(found.unpredictable)} not")

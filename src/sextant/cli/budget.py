@@ -8,8 +8,8 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from sextant.errors import InputError
-from sextant.units import SECONDS, parse, show_seconds
+from sextant.cli.times import TIME_HELP, seconds
+from sextant.units import show_seconds
 
 if TYPE_CHECKING:
     from sextant.plan.budget import BudgetAnswer, LoopFacts
@@ -24,7 +24,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "budget",
         help=what,
-        description=f"Says {what}: may a centre decide, or must the decision stay on board?",
+        description=f"Says {what}: may a centre decide, or must the decision stay on board? "
+        f"{TIME_HELP}.",
         epilog='example: sextant budget --period "50 ms" --round-trip "8 ms"',
     )
     parser.add_argument("--period", required=True, metavar="T", help="a decision is due every T")
@@ -42,28 +43,20 @@ def run(args: argparse.Namespace) -> int:
     from sextant.plan.budget import LoopFacts, judge
 
     loop = LoopFacts(
-        period_s=_seconds(args.period, "--period", positive=True),
-        round_trip_s=_seconds(args.round_trip, "--round-trip"),
-        perceive_s=_seconds(args.perceive, "--perceive"),
-        decide_s=_seconds(args.decide, "--decide"),
-        outage_s=None if args.outage is None else _seconds(args.outage, "--outage"),
-        hold_s=None if args.hold is None else _seconds(args.hold, "--hold"),
+        period_s=seconds(args.period, "--period", most_s=_LARGEST_S),
+        round_trip_s=_or_zero(args.round_trip, "--round-trip"),
+        perceive_s=_or_zero(args.perceive, "--perceive"),
+        decide_s=_or_zero(args.decide, "--decide"),
+        outage_s=None if args.outage is None else _or_zero(args.outage, "--outage"),
+        hold_s=None if args.hold is None else _or_zero(args.hold, "--hold"),
     )
     answer = judge(loop)
     print(_json(answer) if args.json else _render(loop, answer))
     return 0
 
 
-def _seconds(text: str, option: str, *, positive: bool = False) -> float:
-    hint = 'write a time with its unit, such as "50 ms" or "2 s"'
-    try:
-        value = parse(text, SECONDS)
-    except ValueError as error:
-        raise InputError(str(error), where=option, hint=hint) from None
-    if value < 0.0 or (positive and value == 0.0) or value > _LARGEST_S:
-        bounds = "above zero" if positive else "zero or more"
-        raise InputError(f"{text!r} is not a time {bounds}", where=option, hint=hint)
-    return value
+def _or_zero(text: str, option: str) -> float:
+    return seconds(text, option, most_s=_LARGEST_S, or_zero=True)
 
 
 def _json(answer: BudgetAnswer) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from sextant.cli.plan import plan_for
 from sextant.cli.rehearse import add_scale, scale_of, this_machine
 from sextant.cli.specs import add_json, load_spec, print_json
+from sextant.cli.times import TIME_HELP, seconds
 from sextant.errors import InputError, missing_engine
-from sextant.units import SECONDS, parse
 
 SYSTEMS = {
     "rag": "atlas:web-scale-rag",
@@ -19,6 +19,7 @@ SYSTEMS = {
     "federated": "atlas:federated-imaging",
 }
 DEFAULT_FAULTS = ("stop:shard/1@1s+2s", "kill:shard/0@5s")
+_LONGEST_DEADLINE_S = 3600.0
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,7 +28,8 @@ def add_parser(subparsers: Any) -> None:
         "drill",
         help="stop, kill or slow parts of a running rehearsal, and see what it costs",
         description="SPEC may also be a system: " + ", ".join(SYSTEMS) + ". A fault is "
-        "kill:shard/3@2s, stop:shard/1@1s+2s (resumed after 2 s) or slow:shard/2=50ms@1s.",
+        "kill:shard/3@2s, stop:shard/1@1s+2s (resumed after 2 s) or slow:shard/2=50ms@1s. "
+        f"{TIME_HELP}.",
         epilog="example: sextant drill rag --fault stop:shard/1@1s+2s",
     )
     add_scale(parser)
@@ -39,7 +41,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Drills, and prints what was lost, what came back and when, and what held."""
-    scale, deadline_s = scale_of(args), _seconds(args.deadline)
+    scale, deadline_s = (
+        scale_of(args),
+        seconds(args.deadline, "--deadline", most_s=_LONGEST_DEADLINE_S),
+    )
     spec = SYSTEMS.get(args.spec, args.spec)
     workload, plan = load_spec(spec), plan_for(spec)
     try:
@@ -72,14 +77,3 @@ def run(args: argparse.Namespace) -> int:
 
         print_drill(result)
     return 0
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = parse(text, SECONDS)
-    except ValueError as error:
-        raise InputError(str(error), where="--deadline", hint="such as 200ms") from None
-    if not 0 < seconds <= 3600:
-        hint = "above 0 s and at most an hour, such as 200ms"
-        raise InputError(f"not a deadline: {text[:40]!r}", where="--deadline", hint=hint)
-    return seconds

@@ -25,6 +25,7 @@ COMMANDS = (
     "backtest",
     "calibrate",
     "rag",
+    "pretrain",
 )
 """In the order in which a person meets them; each is a module of this package."""
 

@@ -80,11 +80,11 @@ def run(args: argparse.Namespace) -> int:
     plan = plan_for(args.spec, args.machine)
     title = load_spec(args.spec).title
     if args.html is not None:
-        from sextant.sights.onepage import html_page
+        from sextant.sights.onepage.html import html_page
 
         write(args.html, html_page(plan, map_rows(plan), title=title), "--html")
     if args.markdown is not None:
-        from sextant.sights.onepage import markdown_page
+        from sextant.sights.onepage.markdown import markdown_page
 
         write(args.markdown, markdown_page(plan, map_rows(plan), title=title), "--markdown")
     if args.figure is not None:
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
         print_json(plan_json(plan))
     elif args.html is None and args.markdown is None and args.figure is None:
-        from sextant.sights.onepage import print_page
+        from sextant.sights.onepage.terminal import print_page
 
         print_page(plan, map_rows(plan), title=title)
     return 0

@@ -16,13 +16,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sextant.errors import EngineError, InputError
-from sextant.units import SECONDS, parse
+from sextant.cli.rag_answerer import add_answerer_options, opened_answerer
+from sextant.cli.rag_index import add_index
+from sextant.cli.rag_serve import add_serve
+from sextant.cli.times import TIME_HELP, seconds
+from sextant.errors import InputError
 
 if TYPE_CHECKING:
     from sextant.systems.rag.service import Service
 
 _MOST_HITS = 10_000
+_LONGEST_DEADLINE_S = 86_400.0
 _SubParsers = argparse._SubParsersAction
 
 
@@ -37,47 +41,13 @@ def add_parser(subparsers: _SubParsers[argparse.ArgumentParser]) -> None:
         'sextant rag ask "How do I parse JSON?" --index index',
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_index(commands)
+    add_index(commands)
     _add_question(commands, "search", "the passages nearest to a question", _search, k=10)
     _add_question(
         commands, "ask", "an answer in the documents' own words, with citations", _ask, k=5
     )
+    add_serve(commands)
     _add_eval(commands)
-
-
-def _add_index(commands: _SubParsers[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "index",
-        help="build an index, or go on with a build that was killed",
-        description="Builds an index; the old one stays current until the new one is durable.",
-        epilog="example: sextant rag index --corpus ~/notes --out index --shards 4",
-    )
-    parser.add_argument(
-        "--corpus",
-        required=True,
-        metavar="PATH",
-        help="a folder of .txt, .md, .rst, .html and .jsonl, a .jsonl file, a BEIR folder, "
-        "or stdlib (the documentation that this Python carries)",
-    )
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the index lives")
-    parser.add_argument("--model", metavar="PATH", help="a local sentence-transformers model")
-    parser.add_argument("--shards", type=int, default=1, metavar="N", help="shards (1)")
-    parser.add_argument("--faiss", default="Flat", metavar="KEY", help="a Faiss factory key (Flat)")
-    parser.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="only the first N documents: by path, by line of the file, or for stdlib topics "
-        "first, then modules and classes by depth and name",
-    )
-    parser.add_argument(
-        "--window",
-        choices=("first", "all"),
-        help="index the first window of each document, as BEIR's protocol does, or all of it "
-        "(first for a BEIR folder, all for others)",
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.set_defaults(run=_index)
 
 
 def _add_question(
@@ -91,12 +61,25 @@ def _add_question(
     parser = commands.add_parser(
         name,
         help=what,
-        description=f"Gives {what}.",
+        description=f"Gives {what}. {TIME_HELP}.",
         epilog=f'example: sextant rag {name} "What does yield do?" --index index --deadline 200ms',
     )
     parser.add_argument("question", metavar="QUESTION")
     parser.add_argument("--k", type=int, default=k, metavar="N", help=f"passages ({k})")
+    parser.add_argument(
+        "--filter",
+        metavar="JSON",
+        help="only documents whose fields meet it, such as "
+        '{"lang": "en", "year": {"gte": 2019, "lt": 2024}}; also in, exists, and, or, not',
+    )
+    parser.add_argument(
+        "--groups",
+        metavar="A,B",
+        help="only what these groups may read; an empty text is what everybody may (all of it)",
+    )
     _add_service_options(parser)
+    if name == "ask":
+        add_answerer_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -104,7 +87,8 @@ def _add_eval(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "eval",
         help="BEIR-style evaluation: nDCG@10, recall@100, MRR@10",
-        description="Scores an index on queries with judgements.",
+        description="Scores an index on queries with judgements, as one who may read all of it. "
+        f"{TIME_HELP}.",
         epilog="example: sextant rag eval --index index --queries queries.jsonl "
         "--qrels qrels/test.tsv",
     )
@@ -118,7 +102,10 @@ def _add_eval(commands: _SubParsers[argparse.ArgumentParser]) -> None:
 def _add_service_options(parser: argparse.ArgumentParser, deadline: str = "5 s") -> None:
     parser.add_argument("--index", required=True, metavar="DIR", help="what `rag index` made")
     parser.add_argument(
-        "--mode", choices=("dense", "lexical", "hybrid"), default="dense", help="(dense)"
+        "--mode",
+        choices=("dense", "lexical", "hybrid"),
+        default="hybrid",
+        help="by meaning, by words, or by both (hybrid)",
     )
     parser.add_argument(
         "--deadline",
@@ -135,35 +122,12 @@ def _add_service_options(parser: argparse.ArgumentParser, deadline: str = "5 s")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
-def _index(args: argparse.Namespace) -> int:
-    from sextant.systems.rag import render
-    from sextant.systems.rag.build import build_index
-    from sextant.systems.rag.corpus import open_corpus
-    from sextant.systems.rag.drawn import drawn
-    from sextant.systems.rag.embed import open_embedder
-
-    corpus = open_corpus(args.corpus, limit=args.limit)
-    with drawn() as progress:
-        report = build_index(
-            corpus,
-            Path(args.out),
-            open_embedder(args.model),
-            num_shards=args.shards,
-            faiss_key=args.faiss,
-            first_window=None if args.window is None else args.window == "first",
-            progress=progress,
-        )
-    for line in report.troubles:
-        print(f"warning: {line}", file=sys.stderr)
-    _print(args, render.build_json(report, args.out), lambda: render.build_text(report, args.out))
-    return 0
-
-
 def _search(args: argparse.Namespace) -> int:
     from sextant.systems.rag import render
 
-    with _service(args) as service:
-        result = service.search(args.question, k=_k(args), deadline_s=_deadline_s(args))
+    how = _how(args)
+    with _service(args, warm=args.mode != "lexical") as service:
+        result = service.search(args.question, **how)
     render.warn(result)
     _print(args, result.as_json(), lambda: render.search_text(result))
     return 0
@@ -172,8 +136,9 @@ def _search(args: argparse.Namespace) -> int:
 def _ask(args: argparse.Namespace) -> int:
     from sextant.systems.rag import render
 
+    how = _how(args)
     with _service(args) as service:
-        result = service.ask(args.question, k=_k(args), deadline_s=_deadline_s(args))
+        result = service.ask(args.question, **how)
     render.warn(result)
     _print(args, result.as_json(), lambda: render.answer_text(result))
     return 0
@@ -190,7 +155,14 @@ def _eval(args: argparse.Namespace) -> int:
     queries = read_queries(Path(args.queries), troubles)
     qrels = read_qrels(Path(args.qrels))
     with _service(args) as service, drawn() as progress:
-        scores = evaluate(service, queries, qrels, deadline_s=_deadline_s(args), progress=progress)
+        scores = evaluate(
+            service,
+            queries,
+            qrels,
+            mode=args.mode,
+            deadline_s=_deadline_s(args),
+            progress=progress,
+        )
     for line in troubles.lines():
         print(f"warning: {line}", file=sys.stderr)
     if args.run_file:
@@ -200,19 +172,19 @@ def _eval(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _service(args: argparse.Namespace) -> Iterator[Service]:
+def _service(args: argparse.Namespace, *, warm: bool = True) -> Iterator[Service]:
     """The index of the options, open and warm, its shards here or on a fleet."""
-    if args.mode != "dense":
-        raise EngineError(
-            f"{args.mode} search is not part of this version", where="--mode", hint="--mode dense"
-        )
     _deadline_s(args)
     from sextant.systems.rag.service import open_service
 
     address = args.fleet or os.environ.get("RAY_ADDRESS")
     if address is None:
-        with open_service(args.index, model=args.model) as service:
-            service.warm()
+        with (
+            opened_answerer(args, None) as answerer,
+            open_service(args.index, model=args.model, answerer=answerer) as service,
+        ):
+            if warm:
+                service.warm()
             yield service
         return
     from sextant.fleet import Fleet
@@ -222,9 +194,11 @@ def _service(args: argparse.Namespace) -> Iterator[Service]:
     Manifest.read(Path(args.index))
     with (
         Fleet.start(None if address == "local" else address) as fleet,
-        open_service(args.index, fleet, model=args.model) as service,
+        opened_answerer(args, fleet) as answerer,
+        open_service(args.index, fleet, model=args.model, answerer=answerer) as service,
     ):
-        service.warm()
+        if warm:
+            service.warm()
         yield service
 
 
@@ -235,15 +209,21 @@ def _k(args: argparse.Namespace) -> int:
 
 
 def _deadline_s(args: argparse.Namespace) -> float:
-    try:
-        seconds = parse(args.deadline, SECONDS)
-    except ValueError as error:
-        raise InputError(str(error), where="--deadline", hint="such as 200ms or 2 s") from error
-    if not 0 < seconds < 86_400:
-        raise InputError(
-            f"must be above 0 and under a day, not {args.deadline}", where="--deadline"
-        )
-    return seconds
+    return seconds(args.deadline, "--deadline", most_s=_LONGEST_DEADLINE_S)
+
+
+def _how(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of a question, as the service takes them."""
+    from sextant.search.filters import parse_filter
+
+    groups = None if args.groups is None else [one.strip() for one in args.groups.split(",")]
+    return {
+        "k": _k(args),
+        "deadline_s": _deadline_s(args),
+        "mode": args.mode,
+        "filter": None if args.filter is None else parse_filter(args.filter, "--filter"),
+        "groups": groups and [group for group in groups if group],
+    }
 
 
 def _print(args: argparse.Namespace, value: dict[str, Any], text: Callable[[], str]) -> None:

@@ -15,7 +15,7 @@ from sextant.facts.machine import Fact, Machine
 from sextant.facts.training import TrainingFacts, load_training_facts
 
 _HERE = Path(__file__).parent
-FACT_FILES = ("links", "failures", "prices", "constants", "rehearsal")
+FACT_FILES = ("links", "failures", "prices", "constants", "rehearsal", "index")
 
 
 def home() -> Path:

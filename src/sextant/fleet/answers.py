@@ -14,6 +14,7 @@ class Answer:
 
     Attributes:
         member: who answered.
+        replica: which of its replicas it was; the member itself where it has one only.
         body: what it answered.
         wire_s: on the wire and in the engines under it: the total less the two below.
         queue_s: waiting in the member's queue, measured by the member.
@@ -27,6 +28,7 @@ class Answer:
     queue_s: float
     handle_s: float
     total_s: float
+    replica: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,234 +1,200 @@
-"""Ray, behind a small door: places processes, ends them, and says when they ended."""
+"""The machines of a fleet: where processes are started, looked at and ended.
+
+This one machine needs no engine for that (`Here`); several are a Ray cluster (`ray_cluster`).
+"""
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
-import secrets
-import shutil
-import socket
+import signal
 import subprocess
-import sys
-import tempfile
-import warnings
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sextant.errors import EngineError, missing_engine
-from sextant.fleet import janitor
-from sextant.fleet.host import Host, Orders
+from sextant.errors import InfeasibleError
 from sextant.fleet.member import MemberSpec
+from sextant.fleet.office import Office
+from sextant.fleet.orders import Orders
+from sextant.fleet.placement import Node
+from sextant.fleet.processes import send_signal
+from sextant.fleet.spawn import spawn
+from sextant.units import show
 
-_LOOPBACK = "127.0.0.1"
-_OBJECT_STORE_BYTES = 80 * 2**20  # Ray's least is 75 MiB; bodies never go through it
-_LONGEST_DIRECTORY = 40  # Ray's sockets lie deep below, and a socket's path has 107 bytes
-
-_LOCAL_ENV = {
-    # One token a process, because Ray reads it once. It keeps other users of this computer out,
-    # and spares the file that Ray would otherwise write into the home directory.
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    # Ray listens on all interfaces unless it takes this computer for one without a cluster.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-}
-_QUIET_ENV = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray prints notices about dead workers on stdout even without logs; this skips every line.
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-
-Ended = Callable[[dict[str, str]], None]
+HERE, LOOPBACK = "here", "127.0.0.1"
+_LAST_WORDS = 2000
+_REAPED_WITHIN_S = 1.0
 
 
-class Cluster:
-    """A Ray cluster: one that was running, or one of our own that ends with us."""
+class End(NamedTuple):
+    """A process that this one started has ended."""
 
-    def __init__(self, ray: Any, host: str, office: _Office | None, started_ray: bool) -> None:
-        self._ray = ray
-        self._office = office
-        self._started_ray = started_ray
-        self._actor = ray.remote(Host)
-        self.host = host
-        self.node: str = ray.get_runtime_context().get_node_id()
+    name: str
+    epoch: int
+    why: str
 
-    @classmethod
-    def join(cls, address: str) -> Cluster:
-        """Joins a running cluster.
 
-        Raises:
-            EngineError: there is none at that address, or Ray is not installed.
-        """
-        hint = "ray start --head starts one; without an address a local one is used"
-        if not _answers(address):
-            raise EngineError(f"no Ray cluster at {address}", hint=hint)
-        ray = _import_ray(_QUIET_ENV)
-        started_ray = not ray.is_initialized()
-        if started_ray:
-            try:
-                _init(ray, address=address)
-            except Exception as error:
-                raise EngineError(f"no Ray cluster at {address}: {error}", hint=hint) from error
-        return cls(ray, ray.util.get_node_ip_address(), None, started_ray)
+class Cluster(ABC):
+    """The machines, as one process of the fleet sees them.
 
-    @classmethod
-    def local(cls, cpus: int | None, env: Mapping[str, str]) -> Cluster:
-        """Starts a cluster on this computer, or takes the one that this process already runs.
+    Attributes:
+        here: the node of this process.
+    """
+
+    here: Node
+
+    @abstractmethod
+    def nodes(self) -> Sequence[Node]:
+        """The nodes that live, `here` among them; does not wait."""
+
+    @abstractmethod
+    def reserve(self, specs: Sequence[MemberSpec]) -> Mapping[str, str]:
+        """Sets aside what members need; returns the node of each that has to be on a certain one.
 
         Raises:
-            EngineError: it does not start, or Ray is not installed.
+            InfeasibleError: there is no room for them.
         """
-        ray = _import_ray({**_QUIET_ENV, **_LOCAL_ENV})
-        if ray.is_initialized():
-            return cls(ray, _LOOPBACK, None, False)
-        office = _Office()
-        try:
-            with _environment({**env, janitor.MARK: office.mark}):
-                _init(
-                    ray,
-                    address="local",
-                    num_cpus=cpus,
-                    include_dashboard=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    _temp_dir=str(office.directory),
-                )
-            return cls(ray, _LOOPBACK, office, True)
-        except BaseException as error:
-            ray.shutdown()
-            office.close()
-            if isinstance(error, Exception):
-                raise EngineError(f"Ray does not start: {error}") from error
-            raise
 
-    def start(self, spec: MemberSpec, orders: Orders, ended: Ended) -> Any:
-        """Starts one host without waiting for it; `ended` is called once, from another thread.
+    @abstractmethod
+    def start(self, node: Node, orders: Orders, env: Mapping[str, str]) -> None:
+        """Starts a process without waiting for it."""
 
-        `ended` gets `{"end": "left" | "refused" | "failed" | "died", "why": ...}`.
-        """
-        options: dict[str, Any] = {"num_cpus": spec.cpus, "max_restarts": 0}
-        if spec.memory_bytes is not None:
-            options["memory"] = spec.memory_bytes
-        actor = self._actor.options(**options).remote(orders)
+    @abstractmethod
+    def ends(self) -> Sequence[End]:
+        """The processes started here that ended since the last call; does not wait."""
 
-        def done(future: Any) -> None:
-            error = future.exception()
-            ended(_how_it_died(error) if error else future.result())
+    @abstractmethod
+    def kill(self, name: str, epoch: int, node: str | None, pid: int | None) -> None:
+        """Ends a process at once, wherever it is; does not wait for its end."""
 
-        actor.serve.remote().future().add_done_callback(done)
-        return actor
-
-    def kill(self, actor: Any) -> None:
-        """Ends a host's process at once."""
-        self._ray.kill(actor, no_restart=True)
-
+    @abstractmethod
     def on_node(
         self, node: str, call: Callable[..., Any], *arguments: Any, timeout_s: float
     ) -> Any:
-        """Runs a function on a node of the cluster and returns what it returns.
+        """Runs a function on a node and returns what it returns.
 
         Raises:
             EngineError: the node did not answer in time.
         """
-        if node == self.node:
-            return call(*arguments)
-        affinity = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        strategy = affinity(node, soft=False)
-        task = self._ray.remote(call).options(num_cpus=0, scheduling_strategy=strategy)
-        try:
-            return self._ray.get(task.remote(*arguments), timeout=timeout_s)
-        except self._ray.exceptions.RayError as error:
-            raise EngineError(f"node {node[:8]} did not answer: {error}") from error
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of the machines."""
+
+
+class Children:
+    """The processes that this one started on this machine."""
+
+    def __init__(self, logs: Path | None = None) -> None:
+        self._logs = logs
+        self._processes: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+
+    def start(self, orders: Orders, env: Mapping[str, str]) -> None:
+        """Starts one."""
+        log = self._log(orders.name, orders.epoch)
+        process = spawn(orders.pack(), orders.name, env, log, detach=False)
+        self._processes[orders.name, orders.epoch] = process
+
+    def ends(self) -> list[End]:
+        """Those that ended since the last call."""
+        ended = []
+        for (name, epoch), process in tuple(self._processes.items()):
+            if (code := process.poll()) is not None:
+                del self._processes[name, epoch]
+                ended.append(End(name, epoch, self._why(name, epoch, code)))
+        return ended
+
+    def kill(self, name: str, epoch: int) -> bool:
+        """Ends one at once; returns whether it was started here."""
+        process = self._processes.get((name, epoch))
+        if process is None:
+            return False
+        process.kill()
+        return True
 
     def close(self) -> None:
-        """Lets go of the cluster; a local one is ended and leaves nothing behind."""
-        if self._started_ray:
-            self._ray.shutdown()
-        if self._office:
+        """Takes leave of those that have ended or were killed, so that none stays as a zombie."""
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_REAPED_WITHIN_S)
+        self._processes.clear()
+
+    def _log(self, name: str, epoch: int) -> Path | None:
+        return self._logs and self._logs / f"{name.replace('/', '-')}.{epoch}.log"
+
+    def _why(self, name: str, epoch: int, code: int) -> str:
+        if code == 0:
+            return "left"
+        if code < 0:
+            with contextlib.suppress(ValueError):
+                return f"killed by {signal.Signals(-code).name}"
+        log, words = self._log(name, epoch), ""
+        if log is not None:
+            with contextlib.suppress(OSError, IndexError):
+                words = f": {log.read_text(errors='replace')[-_LAST_WORDS:].splitlines()[-1]}"
+        return f"ended with exit code {code}{words}"
+
+
+class Here(Cluster):
+    """This one machine, with nothing but the operating system.
+
+    Args:
+        office: what holds the fleet's processes together, for those who may keep it.
+        cpus: cores that members may set aside.
+    """
+
+    def __init__(self, office: Office | None, cpus: float | None = None) -> None:
+        self.here = Node(HERE, LOOPBACK)
+        self._office = office
+        self._cpus = cpus
+        self._children = Children(office.logs if office else None)
+
+    def nodes(self) -> Sequence[Node]:
+        """This one."""
+        return (self.here,)
+
+    def reserve(self, specs: Sequence[MemberSpec]) -> Mapping[str, str]:
+        """Checks that there is room; the operating system sets nothing aside.
+
+        Raises:
+            InfeasibleError: members ask for more cores or memory than there is.
+        """
+        cpus, memory = sum(s.cpus for s in specs), sum(s.memory_bytes or 0 for s in specs)
+        most_cpus = self._cpus if self._cpus is not None else os.cpu_count() or 1
+        if cpus > most_cpus:
+            raise InfeasibleError(f"members ask for {cpus:g} cores of {most_cpus:g}")
+        most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if memory > most:
+            raise InfeasibleError(f"members ask for {show(memory, 'B')} of {show(most, 'B')}")
+        return {}
+
+    def start(self, node: Node, orders: Orders, env: Mapping[str, str]) -> None:  # noqa: ARG002
+        """Starts a process here."""
+        self._children.start(orders, {**env, **(self._office.env if self._office else {})})
+
+    def ends(self) -> Sequence[End]:
+        """Those that ended since the last call."""
+        return self._children.ends()
+
+    def kill(self, name: str, epoch: int, node: str | None, pid: int | None) -> None:  # noqa: ARG002
+        """Ends a process of this machine, whoever started it."""
+        if not self._children.kill(name, epoch) and pid is not None:
+            send_signal(pid, signal.SIGKILL)
+
+    def on_node(
+        self,
+        node: str,  # noqa: ARG002
+        call: Callable[..., Any],
+        *arguments: Any,
+        timeout_s: float,  # noqa: ARG002
+    ) -> Any:
+        """Calls it."""
+        return call(*arguments)
+
+    def close(self) -> None:
+        """Lets go of the office; the last keeper to do so leaves nothing behind."""
+        if self._office is not None:
             self._office.close()
-
-
-class _Office:
-    """The directory of a local cluster, its mark, and the janitor that outlives us."""
-
-    def __init__(self) -> None:
-        self.mark = secrets.token_hex(8)
-        parent = Path(tempfile.gettempdir())
-        if len(str(parent)) > _LONGEST_DIRECTORY:
-            parent = Path("/tmp")
-        self.directory = Path(tempfile.mkdtemp(prefix="sextant-", dir=parent))
-        self._janitor = subprocess.Popen(
-            [sys.executable, "-I", "-S", janitor.__file__, self.mark, str(self.directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            # Ctrl-C goes to the whole process group; the janitor must not hear it.
-            start_new_session=True,
-        )
-
-    def close(self) -> None:
-        """Lets the janitor work, and waits until it has."""
-        assert self._janitor.stdin is not None
-        self._janitor.stdin.close()
-        try:
-            self._janitor.wait(timeout=10.0)
-        except subprocess.TimeoutExpired:
-            self._janitor.kill()
-            self._janitor.wait(timeout=1.0)
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-
-class _environment:  # noqa: N801  reads as the statement it is
-    """Sets variables for as long as the block runs; what is started in it inherits them."""
-
-    def __init__(self, env: Mapping[str, str]) -> None:
-        self._env = env
-        self._before: dict[str, str | None] = {}
-
-    def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in self._env}
-        os.environ.update(self._env)
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self._before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _answers(address: str) -> bool:
-    """Whether something listens there; asked first, because Ray itself tries for minutes."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        return True  # a name that only Ray can resolve, such as `auto`
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=3.0).close()
-    except OSError:
-        return False
-    return True
-
-
-def _import_ray(env: Mapping[str, str]) -> Any:
-    for name, value in env.items():
-        os.environ.setdefault(name, value)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import ray
-            import ray.util.scheduling_strategies
-    except ImportError as error:
-        raise missing_engine("ray", "rag") from error
-    return ray
-
-
-def _init(ray: Any, **options: Any) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
-
-
-def _how_it_died(error: BaseException) -> dict[str, str]:
-    text = str(error).strip()
-    if "has died" in text or "died unexpectedly" in text or "was killed" in text:
-        return {"end": "died", "why": "its process died"}
-    return {"end": "died", "why": text.splitlines()[0][:300] if text else type(error).__name__}
+        self._children.close()

@@ -9,10 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Self
 
-from sextant.errors import InputError
 from sextant.fleet.answers import Gather
 from sextant.fleet.fault import Fault
 from sextant.fleet.gang import Gang
@@ -38,10 +36,7 @@ class Drill:
 
     def __init__(self, gang: Gang, faults: Iterable[Fault]) -> None:
         self._gang = gang
-        self._tracks = [Track(fault) for fault in faults]
-        for track in self._tracks:
-            if track.fault.member not in gang.names:
-                raise InputError(f"{track.fault.member} is not in gang {gang.role}")
+        self._tracks = [_track(gang, fault) for fault in faults]
         self._lock = threading.Lock()
         self._step = -1
         self._served: dict[str, tuple[float, float]] = {}
@@ -59,12 +54,7 @@ class Drill:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._news:
             self._over = True
             self._news.notify_all()
@@ -117,11 +107,13 @@ class Drill:
             return time.monotonic() - self._begun_s >= fault.at_s
         if fault.step is not None:
             return self._step >= fault.step
-        return self._gang.states()[fault.member].value == fault.phase
+        states = self._gang.states()
+        return all(states[name].value == fault.phase for name in self._gang.aims(fault.member))
 
     def _fire(self, track: Track) -> None:
         with self._lock:
-            served_s, usual_s = self._served.get(track.fault.member, (self._begun_s, 0.0))
+            served = [self._served.get(name, (self._begun_s, 0.0)) for name in track.aims]
+            served_s, usual_s = min(at_s for at_s, _ in served), max(took for _, took in served)
             # Before it is sent: it may be noticed before we are told that it landed.
             track.fire(time.monotonic(), idle_s=time.monotonic() - served_s, usual_s=usual_s)
         landing = self._gang.inject(track.fault)
@@ -139,4 +131,10 @@ class Drill:
             for track in self._tracks:
                 track.see_gather(begun_s, now_s, gather)
             for name, answer in gather.answers.items():
-                self._served[name] = (now_s, answer.handle_s)
+                self._served[answer.replica or name] = (now_s, answer.handle_s)
+
+
+def _track(gang: Gang, fault: Fault) -> Track:
+    aims = gang.aims(fault.member)
+    member = next(name for name, replicas in gang.replicas.items() if aims[0] in replicas)
+    return Track(fault, member, aims, spared=len(aims) < len(gang.replicas[member]))

@@ -10,7 +10,8 @@ from sextant import units
 from sextant.errors import InputError
 
 _HINT = (
-    "such as kill:shard/3@2s, stop:shard/1@2s+3s, slow:shard/2=50ms@step=40 or kill:shard/0@warming"
+    "such as kill:shard/3@2s, stop:shard/1@2s+3s, cut:shard/1@2s+3s, slow:shard/2=50ms@step=40 or "
+    "kill:shard/0@warming"
 )
 _PHASES = ("warming", "up")
 _TEXT = re.compile(
@@ -25,6 +26,8 @@ class FaultKind(StrEnum):
     """SIGKILL."""
     STOP = "stop"
     """SIGSTOP; SIGCONT after `lasts_s`, if given."""
+    CUT = "cut"
+    """Cut off from the wire, both directions, for `lasts_s`; its process goes on."""
     SLOW = "slow"
     """Every request takes `delay_s` longer; for `lasts_s`, if given."""
 
@@ -35,12 +38,12 @@ class Fault:
 
     Attributes:
         kind: what is done.
-        member: to whom.
+        member: to whom: one replica (`shard/3.1`), or all of a member's (`shard/3`).
         at_s: seconds after the drill began.
         step: when the load comes to this step.
         phase: when the member is in this phase (`warming` or `up`).
         delay_s: how much longer each request takes (slow only).
-        lasts_s: undone after this long (stop and slow).
+        lasts_s: undone after this long (stop, cut and slow).
     """
 
     kind: FaultKind
@@ -58,6 +61,9 @@ class Fault:
             raise InputError("a delay goes with slow, and slow with a delay", hint=_HINT)
         if self.kind is FaultKind.KILL and self.lasts_s is not None:
             raise InputError("a kill cannot be undone", hint=_HINT)
+        if self.kind is FaultKind.CUT and self.lasts_s is None:
+            # Nobody could tell it to come back.
+            raise InputError("a cut needs to say how long", hint=_HINT)
         if self.phase is not None and self.phase not in _PHASES:
             raise InputError(f"no phase {self.phase!r}", hint=f"one of {', '.join(_PHASES)}")
         if any(value is not None and value < 0 for value in (self.at_s, self.step)):

@@ -75,9 +75,9 @@ class HealthPolicy:
         healthy_after_s: up for this long, earlier failures are forgotten.
     """
 
-    beat_s: float = 0.1
-    ping_after_s: float = 0.25
-    silent_after_s: float = 0.5
+    beat_s: float = 0.2
+    ping_after_s: float = 0.35
+    silent_after_s: float = 0.6
     busy_silent_after_s: float = 2.0
     warm_silent_after_s: float = 30.0
     kill_after_s: float = 10.0
@@ -102,6 +102,7 @@ class Signs:
         quiet_s: since it was last heard (or, before that, since it was started).
         in_state_s: since it came to this state.
         process: what the operating system says.
+        linked: whether its liveliness token is there; without it nothing can reach it.
         failures: how often in a row it failed.
         reason: why it went down, refused or was given up, where known.
     """
@@ -111,6 +112,7 @@ class Signs:
     quiet_s: float
     in_state_s: float
     process: Process = Process.UNKNOWN
+    linked: bool = True
     failures: int = 0
     reason: str = ""
 
@@ -155,10 +157,14 @@ def _judge_unheard(signs: Signs, policy: HealthPolicy) -> Verdict:
 
 def _judge_quiet(signs: Signs, policy: HealthPolicy) -> Verdict:
     quiet_s = signs.quiet_s
-    if quiet_s < _patience_s(signs, policy):
+    if signs.process is Process.GONE:
+        return Verdict(state=MemberState.DOWN, why="its process is gone")
+    if signs.linked and quiet_s < _patience_s(signs, policy):
         ping = quiet_s >= policy.ping_after_s
         return Verdict(state=signs.said, action=Action.PING if ping else Action.NOTHING)
     why = f"silent for {quiet_s:.1f} s"
+    if not signs.linked:
+        why += ", its link is lost"
     state = MemberState.SILENT
     if signs.process is Process.STOPPED:
         state, why = MemberState.STOPPED, f"{why}, its process is stopped"
@@ -168,7 +174,7 @@ def _judge_quiet(signs: Signs, policy: HealthPolicy) -> Verdict:
 
 def _patience_s(signs: Signs, policy: HealthPolicy) -> float:
     """How long this member may be quiet before it counts as silent."""
-    if signs.process in (Process.STOPPED, Process.GONE):
+    if signs.process is Process.STOPPED:
         return policy.ping_after_s
     if signs.state in (MemberState.SILENT, MemberState.STOPPED):
         # Only its own word brings it back.

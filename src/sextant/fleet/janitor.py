@@ -1,13 +1,15 @@
-"""Cleans up after a local fleet, however its driver ended; run as a program by `cluster`.
+"""Cleans up after a fleet of this machine, however its keepers ended; run as a program by `office`.
 
-It waits for the end of its standard input, which closes when the driver lets go of it or dies.
-Then it ends every process of the fleet that is left, and removes the fleet's directory. It uses
+Every process that keeps the fleet, or would take it over, holds a lock on a file; the system lets
+go of it when the process ends, however that comes about. Once nobody holds it (or the office says
+so by SIGTERM) every process of the fleet that is left is ended, and its directory removed. It uses
 the standard library only, so that it starts in a few milliseconds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -16,42 +18,33 @@ import time
 from pathlib import Path
 
 MARK = "SEXTANT_FLEET"
-"""The variable that every process of a local fleet inherits."""
+"""The variable that every process of a fleet of this machine inherits."""
+LOCK = "keepers"
+"""The file in the fleet's directory that its keepers hold locked."""
 
 _GRACE_S = 2.0
 _PATIENCE_S = 5.0
 
 
-def belongs(process: Path, mark: str, directory: str) -> bool:
-    """Whether a process (its folder under /proc) is of the fleet.
-
-    Some of Ray's processes write their title over their environment, the mark with it; but each
-    keeps a log open in the fleet's directory.
-    """
-    with contextlib.suppress(OSError):
-        if f"{MARK}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
-            return True
-        for descriptor in (process / "fd").iterdir():
-            with contextlib.suppress(OSError):
-                if str(descriptor.readlink()).startswith(directory + "/"):
-                    return True
-    return False
+class _Over(Exception):  # noqa: N818
+    """The office closes: there is nothing to wait for."""
 
 
-def members(mark: str, directory: str, spared: set[int]) -> list[int]:
+def members(mark: str, spared: set[int]) -> list[int]:
     """The processes of the fleet that are there still, without those spared (Linux only)."""
-    return [
-        int(process.name)
-        for process in Path("/proc").glob("[0-9]*")
-        if int(process.name) not in spared and belongs(process, mark, directory)
-    ]
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"{MARK}={mark}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append(int(process.name))
+    return [pid for pid in found if pid not in spared]
 
 
-def end_all(mark: str, directory: str, spared: set[int]) -> None:
+def end_all(mark: str, spared: set[int], grace_s: float = _GRACE_S) -> None:
     """Waits a while for the fleet's processes to end, then kills those left; always bounded."""
     start_s = time.monotonic()
-    while (left := members(mark, directory, spared)) and time.monotonic() - start_s < _PATIENCE_S:
-        if time.monotonic() - start_s >= _GRACE_S:
+    while (left := members(mark, spared)) and time.monotonic() - start_s < grace_s + _PATIENCE_S:
+        if time.monotonic() - start_s >= grace_s:
             for pid in left:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
@@ -59,13 +52,19 @@ def end_all(mark: str, directory: str, spared: set[int]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Waits for the driver's end, then cleans up: `janitor.py MARK DIRECTORY`."""
+    """Waits until nobody keeps the fleet, then cleans up: `janitor.py MARK DIRECTORY`."""
     mark, directory = arguments
-    # The driver holds logs of the fleet open too, and may well live on.
-    spared = {os.getpid(), os.getppid()}
-    sys.stdin.buffer.read()
-    end_all(mark, directory, spared)
+    with contextlib.suppress(_Over, OSError):
+        signal.signal(signal.SIGTERM, _end)
+        with (Path(directory) / LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    end_all(mark, {os.getpid()})
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end(*_: object) -> None:
+    raise _Over
 
 
 if __name__ == "__main__":

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sextant.errors import InputError
+from sextant.fleet.card import Card
 from sextant.fleet.deadline import Deadline
 from sextant.fleet.ledger import Ledger
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]*/[a-z0-9][a-z0-9_-]*")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*/[a-z0-9][a-z0-9_-]*(\.[0-9]+)?")
 
 
 class Member(ABC):
@@ -27,6 +28,9 @@ class Member(ABC):
 
     ledger: Ledger
     """Set by the host before `warm`; every second of work should be charged to it."""
+    card: Card
+    """The fleet's card, set by the host before `warm`: with it a member attaches to its fleet
+    (`Fleet.attach`), to ask the other gangs. A router is such a member: see `Fleet.attach`."""
 
     @abstractmethod
     def warm(self) -> None:
@@ -47,6 +51,14 @@ class Member(ABC):
         Raises:
             SextantError: this request cannot be answered; the asker sees the message as the
                 reason, and the member goes on. Any other exception is reported with its type.
+                Where there are replicas another one is asked.
+        """
+
+    def close(self) -> None:  # noqa: B027  nothing to let go of is the rule
+        """Lets go of what the member holds; called once, when it was told to leave.
+
+        A server drains here. The fleet ends the process of one that takes longer than the patience
+        with which its gang is closed. A member that is killed is not asked.
         """
 
 
@@ -55,7 +67,8 @@ class MemberSpec:
     """How to start one member.
 
     Attributes:
-        name: `role/what`, as in `shard/3`; unique in its gang.
+        name: `role/what`, as in `shard/3`; unique in its gang. A dot and a number at the end are
+            the fleet's, for the replicas.
         factory: `package.module:Name` of the callable that returns the `Member`.
         arguments: keywords for the factory; plain data, as JSON would hold.
         cpus: the share of a core that the fleet sets aside: 0, or a power of two.

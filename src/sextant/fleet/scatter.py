@@ -1,217 +1,289 @@
 """One request to many members, and what came back by the deadline.
 
-The asking thread sends, then sleeps until as much news has come as it waits for: replies, ends of
-requests without one, and news that a member is gone. So nothing is polled, nothing blocks, and an
-ask of many members wakes its thread once rather than once a reply.
+Each member is asked through one of its replicas. One that is late is hedged: another replica is
+asked too, and whichever answers first is heard. One that dies or fails is replaced at once. Nothing
+is polled and nothing blocks: the asking thread sends, then sleeps until there is something to do.
 """
 
 from __future__ import annotations
 
 import itertools
-import sys
+import math
+import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sextant.fleet import wire
+from sextant.fleet import messages, wire
 from sextant.fleet.answers import Answer, Gather, Missing
 from sextant.fleet.deadline import Deadline
 from sextant.fleet.health import MemberState
-from sextant.fleet.seat import Seat
-from sextant.fleet.wire import Outcome, RequestHeader
+from sextant.fleet.inbox import Inbox, News, Part, Sent
+from sextant.fleet.messages import Outcome, ReplyHeader, RequestHeader
+from sextant.fleet.replicas import Replicas, Standing
+from sextant.fleet.roster import Ground
 
-_GET_GRACE_S = 0.05  # the wire forgets a request a little after its asker did
-
-_News = tuple[str, float, Any]
-"""Who, when (`time.perf_counter`), and the reply; none if no reply will come."""
+_FORGOTTEN_AFTER_S = 0.5
+"""So long after its deadline a request without an answer is not waited for any more."""
 
 
-class _Inbox:
-    """Where the threads of the wire leave news for the one that asked."""
+@dataclass(slots=True)
+class Tally:
+    """What asking a gang took beyond one request a member, since the gang was made."""
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
-        self._news: list[_News] = []
-        self._enough = sys.maxsize
-
-    def put(self, news: _News) -> None:
-        """Leaves one piece of news."""
-        with self._changed:
-            self._news.append(news)
-            if len(self._news) >= self._enough:
-                self._changed.notify()
-
-    def take(self, enough: int, timeout_s: float) -> list[_News]:
-        """All news, as soon as there are `enough` pieces or after `timeout_s`."""
-        with self._changed:
-            self._enough = enough
-            self._changed.wait_for(lambda: len(self._news) >= enough, timeout_s)
-            self._enough = sys.maxsize
-            news, self._news = self._news, []
-            return news
+    asks: int = 0
+    hedged: int = 0
+    replaced: int = 0
+    probed: int = 0
 
 
 class Scatter:
-    """Asks the members that sit in `seats`; safe to use from many threads at once."""
+    """Asks the members of one gang; safe to use from many threads at once."""
 
-    def __init__(self, session: Any, seats: Mapping[str, Seat]) -> None:
-        self._zenoh = wire.zenoh()
-        self._session = session
-        self._seats = seats
-        self._ids = itertools.count(1)
-        self._pending: set[_Inbox] = set()
+    def __init__(self, ground: Ground, role: str, replicas: Mapping[str, Replicas]) -> None:
+        zenoh = wire.zenoh()
+        self.tally = Tally()
+        self._session = ground.session
+        self._replicas = replicas
+        self._drop = zenoh.CongestionControl.DROP
+        # From anywhere: a late answer to a gang of this role that is gone must not look like one.
+        self._ids = itertools.count(secrets.randbits(48))
+        self._sent: dict[int, Sent] = {}
         self._lock = threading.Lock()
+        key = ground.keys.answer(role)
+        self._answers = self._session.declare_subscriber(key, wire.direct(self._hear))
 
     def ask(self, bodies: Mapping[str, bytes], deadline: Deadline) -> Gather:
         """Asks each member named in `bodies`; returns at the deadline at the latest."""
-        start_s = time.perf_counter()
-        inbox = _Inbox()
-        # Before any state is looked at: news of a change in between must not be lost.
-        with self._lock:
-            self._pending.add(inbox)
-        try:
-            call = _Call(self._seats, bodies, start_s)
-            self._send(call, bodies, deadline, inbox)
-            call.collect(inbox, deadline)
-        finally:
-            with self._lock:
-                self._pending.discard(inbox)
-        return call.gather(deadline)
+        parts = [Part(name, body, self._replicas[name]) for name, body in bodies.items()]
+        return _Call(self, parts, deadline).run()
 
-    def tell(self, member: str) -> None:
-        """Tells every ask that is under way that a member is not up any more."""
+    def ask_each(self, body: bytes, deadline: Deadline) -> Gather:
+        """Asks every replica of every member the same, each under its own name."""
+        parts = [
+            Part(standing.seat.name, body, replicas.only(standing))
+            for replicas in self._replicas.values()
+            for standing in replicas.standings
+        ]
+        return _Call(self, parts, deadline).run()
+
+    def on_probation(self) -> tuple[str, ...]:
+        """The replicas that are asked only to see whether they are still slow."""
+        return tuple(
+            standing.seat.name
+            for replicas in self._replicas.values()
+            for standing in replicas.standings
+            if standing.on_probation
+        )
+
+    def send(self, part: Part, standing: Standing, inbox: Inbox | None, deadline: Deadline) -> None:
+        """Sends a part to one replica; without an inbox as a probe, whose answer nobody reads."""
+        now_s = time.perf_counter()
+        expires_s = now_s + max(0.0, deadline.left_s()) + _FORGOTTEN_AFTER_S
+        probed = None if inbox is None else part
+        sent = Sent(probed, part.replicas, standing, inbox, now_s, expires_s)
+        key, request = standing.seat.ask_key, next(self._ids)
+        with self._lock:
+            self._sent[request] = sent
+            standing.in_flight += 1
+        if probed is not None:
+            part.tried.append(standing)
+            part.open.append(sent)
+        header = RequestHeader(sent.epoch, request, deadline.at_s)
+        self._session.put(
+            key,
+            part.body,
+            attachment=messages.pack_request(header),
+            congestion_control=self._drop,
+        )
+        # News of a change that came before the request was noted has not reached it.
+        if standing.seat.state is not MemberState.UP or standing.seat.epoch != sent.epoch:
+            self._lose([request])
+
+    def tell(self, replica: str) -> None:
+        """Tells every ask that is under way that a replica does not serve any more."""
+        with self._lock:
+            lost = [id_ for id_, sent in self._sent.items() if sent.standing.seat.name == replica]
+        self._lose(lost)
+
+    def sweep(self) -> None:
+        """Forgets the requests that will not be answered any more."""
         now_s = time.perf_counter()
         with self._lock:
-            for inbox in self._pending:
-                inbox.put((member, now_s, None))
+            old = [id_ for id_, sent in self._sent.items() if sent.expires_s < now_s]
+        self._lose(old)
 
-    def _send(
-        self,
-        call: _Call,
-        bodies: Mapping[str, bytes],
-        deadline: Deadline,
-        inbox: _Inbox,
-    ) -> None:
-        request = next(self._ids)
-        timeout_s = max(0.0, deadline.left_s()) + _GET_GRACE_S
-        headers: dict[int, bytes] = {}
-        for name, body in bodies.items():
-            seat = self._seats[name]
-            if seat.state is not MemberState.UP:
-                call.miss(name, seat.why())
-                continue
-            epoch, key = seat.epoch, seat.ask_key
-            call.wait_for(name, epoch)
-            header = headers.get(epoch)
-            if header is None:
-                header = wire.pack_request(RequestHeader(epoch, deadline.at_s, request))
-                headers[epoch] = header
-            self._session.get(
-                key,
-                self._callback(name, inbox),
-                payload=body,
-                attachment=header,
-                timeout=timeout_s,
-                consolidation=self._zenoh.ConsolidationMode.NONE,
-                congestion_control=self._zenoh.CongestionControl.DROP,
-                express=True,
-            )
+    def close(self) -> None:
+        """Hears no more answers."""
+        self._answers.undeclare()
 
-    def _callback(self, name: str, inbox: _Inbox) -> Any:
-        replied = False
+    def _lose(self, requests: list[int]) -> None:
+        now_s = time.perf_counter()
+        for request in requests:
+            if (sent := self._take(request)) is not None:
+                self._note(sent, math.inf)
+                if sent.inbox is not None:
+                    sent.inbox.put(News(sent, now_s), urgent=True)
 
-        def reply(reply: Any) -> None:
-            nonlocal replied
-            replied = True
-            inbox.put((name, time.perf_counter(), reply))
+    def _hear(self, sample: Any) -> None:
+        """Takes in one answer, on the wire's thread."""
+        at_s = time.perf_counter()
+        try:
+            header = messages.unpack_reply(bytes(sample.attachment))
+        except (ValueError, TypeError):
+            return
+        sent = self._take(header.request)
+        if sent is None:
+            return
+        good = header.outcome is Outcome.OK and header.epoch == sent.epoch
+        self._note(sent, at_s - sent.sent_s if good else math.inf)
+        if sent.inbox is not None and sent.part is not None and not sent.part.done:
+            sent.inbox.put(News(sent, at_s, header, sample.payload), urgent=not good)
 
-        def end() -> None:
-            if not replied:
-                inbox.put((name, time.perf_counter(), None))
+    def _take(self, request: int) -> Sent | None:
+        with self._lock:
+            sent = self._sent.pop(request, None)
+            if sent is not None:
+                sent.standing.in_flight -= 1
+            return sent
 
-        # Direct, because the indirect kind starts a thread for every request.
-        return self._zenoh.handlers.Callback(reply, end, indirect=False)
+    def _note(self, sent: Sent, seconds: float) -> None:
+        """What a replica took, for the next choice; infinite if it did not answer."""
+        with self._lock:
+            if sent.inbox is None:
+                sent.replicas.probed(sent.standing, seconds)
+            elif seconds < math.inf:
+                sent.standing.took(seconds)
 
 
 class _Call:
     """The books of one ask; used by the asking thread only."""
 
-    def __init__(
-        self, seats: Mapping[str, Seat], order: Mapping[str, bytes], start_s: float
-    ) -> None:
-        self._seats = seats
-        self._order: Sequence[str] = tuple(order)
-        self._start_s = start_s
-        self._epochs: dict[str, int] = {}
+    def __init__(self, scatter: Scatter, parts: Sequence[Part], deadline: Deadline) -> None:
+        self._scatter = scatter
+        self._deadline = deadline
+        self._start_s = time.perf_counter()
+        self._inbox = Inbox()
+        self._parts = {part.name: part for part in parts}
+        self._open = dict(self._parts)
         self._answers: dict[str, Answer] = {}
-        self._why: dict[str, str] = {}
 
-    def wait_for(self, name: str, epoch: int) -> None:
-        """A member was asked."""
-        self._epochs[name] = epoch
+    def run(self) -> Gather:
+        """Sends, then collects until all have answered or the time is over."""
+        self._send()
+        self._collect()
+        return self._gather()
 
-    def miss(self, name: str, why: str) -> None:
-        """A member will not answer."""
-        self._epochs.pop(name, None)
-        self._why[name] = why
+    def _send(self) -> None:
+        """Asks one replica of each member, and those on probation that are due for a probe."""
+        self._scatter.tally.asks += 1
+        for part in self._parts.values():
+            standing = part.replicas.first()
+            if standing is None:
+                self._miss(part)
+                continue
+            part.hedge_at_s = self._start_s + part.replicas.hedge_after_s()
+            self._scatter.send(part, standing, self._inbox, self._deadline)
+            if len(part.replicas.standings) > 1:
+                self._probe(part)
 
-    def collect(self, inbox: _Inbox, deadline: Deadline) -> None:
-        """Takes in news until nobody is waited for or the deadline has passed."""
-        while self._epochs:
-            left_s = deadline.left_s()
-            for name, at_s, reply in inbox.take(len(self._epochs), max(0.0, left_s)):
-                if name not in self._epochs:
-                    continue
-                if reply is not None:
-                    self._take(name, at_s, reply)
-                else:
-                    self._lose(name)
+    def _collect(self) -> None:
+        """Takes in news, and hedges what is late, until all have answered or the time is over."""
+        while self._open:
+            left_s = self._deadline.left_s()
+            hedge_s = min(part.hedge_at_s for part in self._open.values()) - time.perf_counter()
+            wait_s = max(0.0, min(left_s, hedge_s))
+            for news in self._inbox.take(len(self._open), wait_s):
+                self._take(news)
             if left_s <= 0:
                 return
+            if hedge_s <= 0:
+                self._hedge()
 
-    def _take(self, name: str, at_s: float, reply: Any) -> None:
-        sample = reply.ok
-        if sample is None:
-            self._lose(name)
+    def _gather(self) -> Gather:
+        """What came; whoever is still waited for is missing."""
+        for part in tuple(self._open.values()):
+            now_s = time.perf_counter()
+            for sent in part.open:
+                seat = sent.standing.seat
+                part.why[seat.name] = seat.why() if self._deadline.expired() else "deadline"
+                # Nobody was quicker: as far as is known, this is how long it takes at present.
+                sent.standing.took(now_s - sent.sent_s)
+            self._miss(part)
+        return Gather(
+            answers={n: self._answers[n] for n in self._parts if n in self._answers},
+            missing=tuple(
+                Missing(member=name, why=part.reasons())
+                for name, part in self._parts.items()
+                if name not in self._answers
+            ),
+            seconds=time.perf_counter() - self._start_s,
+        )
+
+    def _probe(self, part: Part) -> None:
+        probed = part.replicas.probe(time.perf_counter())
+        if probed is not None:
+            self._scatter.tally.probed += 1
+            self._scatter.send(part, probed, None, self._deadline)
+
+    def _hedge(self) -> None:
+        now_s = time.perf_counter()
+        for part in self._open.values():
+            if part.hedge_at_s <= now_s:
+                # The next one, if there is one, after the same time again.
+                part.hedge_at_s = now_s + part.replicas.hedge_after_s()
+                if not self._ask_another(part):
+                    part.hedge_at_s = math.inf
+                else:
+                    self._scatter.tally.hedged += 1
+
+    def _ask_another(self, part: Part) -> bool:
+        standing = part.replicas.another(part.tried)
+        if standing is not None:
+            self._scatter.send(part, standing, self._inbox, self._deadline)
+        return standing is not None
+
+    def _take(self, news: News) -> None:
+        part, header = news.sent.part, news.header
+        if part is None or part.done:
             return
-        try:
-            header = wire.unpack_reply(bytes(sample.attachment))
-        except (ValueError, TypeError) as error:
-            self.miss(name, f"an answer that cannot be read: {error}")
+        part.open.remove(news.sent)
+        if header is None or header.outcome is not Outcome.OK or header.epoch != news.sent.epoch:
+            self._fail(part, news.sent, header)
             return
-        if header.epoch != self._epochs[name]:
-            return
-        if header.outcome is not Outcome.OK:
-            why = f": {header.why}" if header.why else ""
-            self.miss(name, f"{header.outcome}{why}")
-            return
-        self._epochs.pop(name)
-        total_s = at_s - self._start_s
-        self._answers[name] = Answer(
-            member=name,
-            body=bytes(sample.payload),
+        part.done = True
+        del self._open[part.name]
+        if len(part.replicas.standings) > 1:
+            part.replicas.raced(part.tried[0], beaten=news.sent.standing is not part.tried[0])
+        total_s = news.at_s - self._start_s
+        self._answers[part.name] = Answer(
+            member=part.name,
+            replica=news.sent.standing.seat.name,
+            body=bytes(news.payload),
             wire_s=max(0.0, total_s - header.queue_s - header.handle_s),
             queue_s=header.queue_s,
             handle_s=header.handle_s,
             total_s=total_s,
         )
 
-    def _lose(self, name: str) -> None:
-        seat = self._seats[name]
-        gone = seat.state is not MemberState.UP or seat.epoch != self._epochs[name]
-        self.miss(name, seat.why() if gone else "its link was lost")
+    def _fail(self, part: Part, sent: Sent, header: ReplyHeader | None) -> None:
+        """One replica will not answer: another one is asked at once."""
+        seat = sent.standing.seat
+        if header is not None:
+            why = f"{header.outcome}: {header.why}" if header.why else f"{header.outcome}"
+        else:
+            gone = seat.state is not MemberState.UP or seat.epoch != sent.epoch
+            why = seat.why() if gone else "its link was lost"
+        part.why[seat.name] = why
+        if not self._deadline.expired() and self._ask_another(part):
+            self._scatter.tally.replaced += 1
+        elif not part.open:
+            self._miss(part)
 
-    def gather(self, deadline: Deadline) -> Gather:
-        """What came; whoever is still waited for is missing."""
-        for name in tuple(self._epochs):
-            self.miss(name, self._seats[name].why() if deadline.expired() else "deadline")
-        return Gather(
-            answers={name: self._answers[name] for name in self._order if name in self._answers},
-            missing=tuple(
-                Missing(member=name, why=self._why[name])
-                for name in self._order
-                if name in self._why
-            ),
-            seconds=time.perf_counter() - self._start_s,
-        )
+    def _miss(self, part: Part) -> None:
+        part.done = True
+        self._open.pop(part.name, None)
+        for standing in part.replicas.standings:
+            part.why.setdefault(standing.seat.name, standing.seat.why())

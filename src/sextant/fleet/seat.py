@@ -9,43 +9,62 @@ from typing import Any
 from sextant.fleet.answers import Missing
 from sextant.fleet.health import HealthPolicy, MemberState, Process, Signs
 from sextant.fleet.member import MemberSpec
-from sextant.fleet.wire import Beat
+from sextant.fleet.messages import Beat
 
 
 class Seat:
-    """What a gang knows of one member. The gang's lock guards every change."""
+    """What a gang knows of one member. The gang's lock guards every change.
 
-    def __init__(self, spec: MemberSpec, clock: Callable[[], float] = time.monotonic) -> None:
+    Attributes:
+        member: the member's logical name; several seats share it where it has replicas.
+    """
+
+    def __init__(
+        self, spec: MemberSpec, member: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._clock = clock
         self.spec = spec
+        self.member = member or spec.name
         self.epoch = 0
-        self.actor: Any = None
         self.pid: int | None = None
         self.node: str | None = None
         self.state = MemberState.DOWN
         self.said = MemberState.STARTING
+        self.linked = True
         self.since_s = self.heard_s = self.pinged_s = clock()
+        self.not_before_s = 0.0
         self.failures = 0
         self.handled = 0
-        self.reason = ""
+        self.reason = "not heard of yet"
         self.ask_key: Any = None
         self.control_key: Any = None
 
-    def begin(self, epoch: int) -> None:
-        """A new incarnation is being started; whatever was known of the last one is void."""
-        self.epoch = epoch
-        self.actor = self.pid = self.node = None
+    @property
+    def name(self) -> str:
+        """The name of its process: the member's, or that of one of its replicas."""
+        return self.spec.name
+
+    def begin(self, epoch: int, ask_key: Any, control_key: Any, node: str | None = None) -> None:
+        """Another incarnation sits here; whatever was known of the last one is void."""
+        self.epoch, self.ask_key, self.control_key = epoch, ask_key, control_key
+        self.pid, self.node = None, node
         self.said = MemberState.STARTING
+        self.linked = True
         self.handled = 0
         self.heard_s = self._clock()
 
     def hear(self, beat: Beat) -> None:
         """Takes in what the present incarnation says of itself."""
         self.heard_s = self._clock()
+        self.linked = True
         self.pid, self.node, self.handled = beat.pid, beat.node, beat.handled
         # Beats and pings come by two ways, so an older one may come later: it never un-warms.
         if self.said is not MemberState.UP:
             self.said = MemberState(beat.said)
+
+    def forgive(self) -> None:
+        """Its silence so far does not count: whoever should have listened was away."""
+        self.heard_s = self._clock()
 
     def move(self, state: MemberState) -> MemberState:
         """Comes to a state; returns the one before."""
@@ -72,6 +91,7 @@ class Seat:
             quiet_s=now_s - self.heard_s,
             in_state_s=now_s - self.since_s,
             process=process,
+            linked=self.linked,
             failures=self.failures,
             reason=self.reason,
         )
@@ -88,7 +108,8 @@ class Seat:
             case MemberState.UP:
                 return "deadline"
             case MemberState.SILENT:
-                return f"silent for {self.quiet_s:.1f} s"
+                lost = "" if self.linked else ", its link is lost"
+                return f"silent for {self.quiet_s:.1f} s{lost}"
             case MemberState.STOPPED:
                 return f"silent for {self.quiet_s:.1f} s, its process is stopped"
             case MemberState.STARTING | MemberState.WARMING:
@@ -99,4 +120,4 @@ class Seat:
 
     def missing(self) -> Missing:
         """The same, with its name."""
-        return Missing(member=self.spec.name, why=self.why())
+        return Missing(member=self.name, why=self.why())

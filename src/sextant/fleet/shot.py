@@ -5,6 +5,7 @@ Nothing here reads a clock: times are `time.monotonic` of whoever calls.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,8 @@ class Recovery:
         detect_s: the fleet, or somebody who asked, noticed.
         restart_s: the member's process was there again.
         warm_s: it was loaded again.
-        full_s: an ask begun after the fault was answered in full.
+        full_s: an ask begun after the fault was answered in full; and where other replicas of the
+            member were spared, so that all were, the one that was hit served again.
     """
 
     detect_s: float | None = None
@@ -81,8 +83,22 @@ class Shot:
 class Track:
     """The notes on one fault while the drill runs."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(
+        self, fault: Fault, member: str = "", aims: tuple[str, ...] = (), *, spared: bool = False
+    ) -> None:
+        """Notes on a fault.
+
+        Args:
+            fault: what is to happen.
+            member: whom an ask will miss if it comes to that; the fault's own by default.
+            aims: the replicas that are hit; the member itself by default.
+            spared: whether other replicas of the member are not hit.
+        """
         self.fault = fault
+        self.aims = aims or (fault.member,)
+        self._member = member or fault.member
+        self._spared = spared
+        self._away: set[str] = set()
         self._at_s: float | None = None
         self._hit_s: float | None = None
         self._idle_s = self._usual_s = 0.0
@@ -110,9 +126,13 @@ class Track:
 
     def see_change(self, change: Change) -> None:
         """A member came to another state."""
-        if self._at_s is None or change.member != self.fault.member or change.at_s < self._at_s:
+        if self._at_s is None or change.member not in self.aims or change.at_s < self._at_s:
             return
         after_s = change.at_s - self._at_s
+        if change.after is MemberState.UP:
+            self._away.discard(change.member)
+        else:
+            self._away.add(change.member)
         if change.after not in _HERE and change.after is not MemberState.STARTING:
             self._steps.setdefault("detect_s", after_s)
             self._steps.setdefault("away_s", after_s)
@@ -125,18 +145,27 @@ class Track:
         """An ask came to its end."""
         if self._at_s is None or begun_s < self._at_s:
             return
-        member = self.fault.member
-        if any(missing.member == member for missing in gather.missing):
+        if any(missing.member == self._member for missing in gather.missing):
             self._steps.setdefault("detect_s", now_s - self._at_s)
             self._lost += "full_s" not in self._steps
-        elif answer := gather.answers.get(member):
+        elif answer := gather.answers.get(self._member):
             if self.fault.kind is FaultKind.SLOW and self.fault.delay_s is not None:
                 slow_s = self._usual_s + _NOTICED_SHARE * self.fault.delay_s
                 if answer.handle_s >= slow_s:
                     self._steps.setdefault("detect_s", now_s - self._at_s)
             # Only what was begun after the hit was seen cannot have been answered before it.
-            if gather.full and self._hit_s is not None and begun_s >= self._hit_s:
+            hit = self._hit_s is not None and begun_s >= self._hit_s
+            if gather.full and hit and (not self._spared or self._is_over(begun_s - self._at_s)):
                 self._steps.setdefault("full_s", now_s - self._at_s)
+
+    def _is_over(self, after_s: float) -> bool:
+        """Whether the replica that was hit is well again; answers do not show it."""
+        if self._away:
+            return False
+        fault = self.fault
+        if fault.kind is FaultKind.SLOW:
+            return after_s >= (fault.lasts_s or 0.0)
+        return "warm_s" in self._steps or after_s >= (fault.lasts_s or math.inf)
 
     @property
     def settled(self) -> bool:

@@ -1,15 +1,15 @@
-"""What goes over the wire: keys, headers and the session, with nothing pickled.
+"""The wire: its keys, and the sessions of those who ask and of those who answer.
 
-A message is a small msgpack header (Zenoh's attachment) and a raw body (its payload), so that a
-body is never copied into an envelope.
+Everybody who asks listens; members connect to each asker by a session of its own. So the wire is a
+star around every asker, none of which needs another one to live.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from sextant.errors import EngineError, missing_engine
@@ -17,50 +17,12 @@ from sextant.errors import EngineError, missing_engine
 LEASE_MS = 500
 """A link that carries nothing for this long is closed; its member connects again by itself."""
 _WAIT_BEFORE_DROP_US = 10_000
-
-
-class Outcome(StrEnum):
-    """How a member dealt with a request."""
-
-    OK = "ok"
-    EXPIRED = "expired"
-    OLD_EPOCH = "old epoch"
-    FULL = "queue full"
-    NOT_UP = "not up"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class RequestHeader:
-    """Ahead of every request: for which incarnation, until when, and which request."""
-
-    epoch: int
-    deadline_s: float
-    request: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyHeader:
-    """Ahead of every reply: from which incarnation, to which request, and where the time went."""
-
-    epoch: int
-    request: int
-    outcome: Outcome
-    queue_s: float = 0.0
-    handle_s: float = 0.0
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """What a member says of itself, several times a second."""
-
-    member: str
-    epoch: int
-    pid: int
-    node: str
-    said: str
-    handled: int
+_ONE_THREAD = (
+    "(rx: (worker_threads: 1), tx: (handover: rx), app: (handover: rx), "
+    "net: (handover: rx), acc: (handover: rx))"
+)
+"""Zenoh's work on one thread a process: sixteen processes on two cores lose a third of a fan-out's
+time by handing each message from thread to thread (docs/log.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,71 +35,50 @@ class Keys:
         """Where one incarnation of a member takes requests."""
         return f"sextant/{self.fleet}/ask/{member}/{epoch}"
 
+    def answer(self, role: str) -> str:
+        """Where an asker takes the answers of a gang; on its own links only its own ones come."""
+        return f"sextant/{self.fleet}/answer/{role}"
+
     def control(self, member: str, epoch: int) -> str:
-        """Where one incarnation of a member takes orders (ping, ledger, slow, leave)."""
+        """Where one incarnation of a member takes orders (ping, ledger, slow, cut, leave)."""
         return f"sextant/{self.fleet}/control/{member}/{epoch}"
 
     def beat(self, member: str) -> str:
         """Where a member says how it stands."""
         return f"sextant/{self.fleet}/beat/{member}"
 
+    def alive(self, member: str, epoch: int) -> str:
+        """The liveliness token of one incarnation of a member."""
+        return f"sextant/{self.fleet}/alive/{member}/{epoch}"
+
+    def asker(self, asker: str) -> str:
+        """The liveliness token of an asker."""
+        return f"sextant/{self.fleet}/asker/{asker}"
+
     @property
     def beats(self) -> str:
-        """Where all members do."""
+        """Where all members say how they stand."""
         return f"sextant/{self.fleet}/beat/**"
 
     @property
+    def all_alive(self) -> str:
+        """The tokens of all members."""
+        return f"sextant/{self.fleet}/alive/**"
+
+    @property
+    def askers(self) -> str:
+        """The tokens of all askers."""
+        return f"sextant/{self.fleet}/asker/*"
+
+    @property
     def pulse(self) -> str:
-        """Where the asker says that it is there; members end themselves when it is not."""
+        """Where an asker says that it is there; members end themselves when none is."""
         return f"sextant/{self.fleet}/pulse"
 
-
-def pack(value: Any) -> bytes:
-    """Plain data as msgpack."""
-    packed: bytes = _msgpack().packb(value)
-    return packed
-
-
-def unpack(raw: bytes) -> Any:
-    """Plain data from msgpack.
-
-    Raises:
-        ValueError: it is not msgpack.
-    """
-    return _msgpack().unpackb(raw)
-
-
-def pack_request(header: RequestHeader) -> bytes:
-    """A request header as bytes."""
-    return pack((header.epoch, header.deadline_s, header.request))
-
-
-def unpack_request(raw: bytes) -> RequestHeader:
-    """A request header from bytes; raises `ValueError` or `TypeError` on anything else."""
-    epoch, deadline_s, request = unpack(raw)
-    return RequestHeader(int(epoch), float(deadline_s), int(request))
-
-
-def pack_reply(header: ReplyHeader) -> bytes:
-    """A reply header as bytes."""
-    times = (header.queue_s, header.handle_s)
-    return pack((header.epoch, header.request, header.outcome.value, *times, header.why))
-
-
-def unpack_reply(raw: bytes) -> ReplyHeader:
-    """A reply header from bytes; raises `ValueError` or `TypeError` on anything else."""
-    epoch, request, outcome, queue_s, handle_s, why = unpack(raw)
-    return ReplyHeader(int(epoch), int(request), Outcome(outcome), queue_s, handle_s, str(why))
-
-
-def pack_beat(beat: Beat) -> bytes:
-    """A beat as bytes."""
-    return pack((beat.member, beat.epoch, beat.pid, beat.node, beat.said, beat.handled))
-
-
-def unpack_beat(raw: bytes) -> Beat:
-    """A beat from bytes; raises `ValueError` or `TypeError` on anything else."""
-    return Beat(*unpack(raw))
+    @property
+    def charter(self) -> str:
+        """Where an asker tells what the fleet consists of."""
+        return f"sextant/{self.fleet}/charter"
 
 
 def zenoh() -> Any:
@@ -146,6 +87,8 @@ def zenoh() -> Any:
     Raises:
         EngineError: it is not installed.
     """
+    # Zenoh reads it once, when the first session of the process is opened.
+    os.environ.setdefault("ZENOH_RUNTIME", _ONE_THREAD)
     try:
         import zenoh
     except ImportError as error:
@@ -154,7 +97,7 @@ def zenoh() -> Any:
 
 
 def listen(host: str) -> tuple[Any, str]:
-    """A session that members connect to, and its endpoint.
+    """An asker's session, which members connect to, and its endpoint.
 
     Raises:
         EngineError: no port could be had.
@@ -173,8 +116,13 @@ def listen(host: str) -> tuple[Any, str]:
 
 
 def connect(endpoint: str) -> Any:
-    """A member's session; it keeps trying to connect, and does so again after a lost link."""
+    """A session to one asker; it keeps trying to connect, and does so again after a lost link."""
     return zenoh().open(_config(listen=[], connect=[endpoint]))
+
+
+def direct(call: Any) -> Any:
+    """A handler that is called on the wire's own thread: it must not take long, nor wait."""
+    return zenoh().handlers.Callback(call, indirect=False)
 
 
 def _config(*, listen: list[str], connect: list[str]) -> Any:
@@ -200,11 +148,3 @@ def _config(*, listen: list[str], connect: list[str]) -> Any:
     for key, value in settings.items():
         config.insert_json5(key, json.dumps(value))
     return config
-
-
-def _msgpack() -> Any:
-    try:
-        import msgpack
-    except ImportError as error:
-        raise missing_engine("msgpack", "rag") from error
-    return msgpack

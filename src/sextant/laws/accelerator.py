@@ -26,6 +26,8 @@ class Kernels:
     native_attention_forward: float
     native_attention_backward: float
     early_attention: float
+    clock: float
+    """Clock of a long run under the chip's power limit, over that of the best-known one."""
     fused_era: bool
     """Whether every stack for this generation has fused attention (all since Hopper)."""
 

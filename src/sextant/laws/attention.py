@@ -7,10 +7,12 @@ import numpy as np
 from sextant.laws.constants import Constants
 from sextant.laws.job import Column, Job
 
-FUSED_HALF_TOKENS = 600.0
-"""Sequence length at which a fused kernel reaches half its speed on long ones.
+FUSED_HALF_TOKENS = (600.0, 300.0)
+"""Sequence length at which a fused kernel reaches half its speed on long ones: early ones, others.
 
-Source: Dao 2023, arXiv 2307.08691, figure 5 (A100, 512 to 16k tokens, head width 128).
+Source: Dao 2023, arXiv 2307.08691, figure 5 (A100, 512 to 16k tokens, head width 128: the early
+kernels in it); Shah et al. 2024, arXiv 2407.08608, figure 5 (H100, causal, likewise:
+FlashAttention-2 and cuDNN within 5% from 1k tokens on).
 """
 FUSED_HALF_WIDTH = 32.0
 """Head width, likewise, relative to 128; early kernels were as fast at 64.
@@ -43,6 +45,7 @@ def fused_attention_s(job: Job, constants: Constants) -> tuple[Column, Column]:
     """Forward and backward of a fused causal kernel, for one layer and micro-batch of a GPU.
 
     Forward: two products of `2 d` FLOPs per query and key that the mask leaves; backward: five.
+    Context ranks take the keys in pieces of their own length, a kernel a piece.
     Source: Dao et al. 2022, arXiv 2205.14135, appendix B; speeds: facts of the generation.
     """
     keys, _ = keys_per_query(job)
@@ -51,7 +54,8 @@ def fused_attention_s(job: Job, constants: Constants) -> tuple[Column, Column]:
     width = np.minimum(score, 128.0)
     slope = width / (width + FUSED_HALF_WIDTH) * (128.0 + FUSED_HALF_WIDTH) / 128.0
     slope = np.where(job.early > 0, 1.0, slope)
-    fill = job.sequence / (job.sequence + FUSED_HALF_TOKENS)
+    reach = job.sequence / job.cp
+    fill = reach / (reach + np.where(job.early > 0, *FUSED_HALF_TOKENS))
     rate = job.peak_flops_per_s * slope * fill
     forward = 2.0 * pairs * (score + value) / (rate * job.attention_forward)
     backward = pairs * (6.0 * score + 4.0 * value) / (rate * job.attention_backward)

@@ -10,7 +10,7 @@ from sextant.laws.constants import Constants
 from sextant.laws.job import Column, Flags, Job
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Group:
     """Ranks of a mesh axis: how many in all, and how many of them in one fast domain."""
 

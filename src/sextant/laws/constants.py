@@ -40,8 +40,6 @@ class Constants:
     """The same in the first stacks that joined 3D layouts and ZeRO 1."""
     fast_latency_s: float
     """Fixed cost of a collective inside the fast domain."""
-    tensor_exposed: float
-    """Share of tensor-parallel traffic that waits in current stacks, which overlap some."""
     expert_exposed: float
     """Share of the experts' all-to-all that waits."""
     network_share: float
@@ -50,10 +48,8 @@ class Constants:
     """Fixed cost of each hop between nodes."""
     pipeline_exposed: float
     """Share of a stage's sends and receives that waits."""
-    gradient_exposed: float
-    """Share of the gradient's reduction that waits, where it may overlap."""
     gather_leak: float
-    """Slow-down of computing beside a running gather, as a share of the shorter of both."""
+    """Slow-down of computing beside communication, as a share of the shorter of both."""
     early_reduce_share: float
     """Share of the network that a gradient's reduction reached before it was overlapped."""
     early_network_share: float
@@ -70,6 +66,8 @@ class Constants:
     """Fixed cost of a step: norms, clipping, data, launch."""
     launch_s: float
     """Time the host takes to launch one layer's kernels, forward and backward."""
+    expert_launch_s: float
+    """The same for each routed expert that a GPU holds, in the maker's stacks."""
     runtime_bytes: float
     """Context, libraries and communication buffers of a process."""
     group_bytes: float

@@ -29,7 +29,7 @@ NOTHING: Column = np.array(0.0)
 LOW_PRECISIONS = ("fp8", "fp4")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Job:
     """Shape, layout and machine as columns; yes and no are 1 and 0."""
 
@@ -101,6 +101,7 @@ class Job:
     early: Column
     native: Column
     throttled: Column
+    clock: Column
     recent: Column
 
     @property
@@ -261,6 +262,7 @@ def machine_columns(accelerator: Accelerator, precision: str) -> dict[str, float
         "tile_rows": kernels.tile_rows,
         "tile_columns": kernels.tile_columns,
         "throttled": float(kernels.fused_era),
+        "clock": kernels.clock,
         "recent": float(kernels.recent),
     }
 
@@ -271,17 +273,21 @@ def era_columns(
     """Which attention kernel the software has, told by the age of what it trains.
 
     Nothing in a job names its software, but its parts date it. Before FlashAttention (May 2022)
-    stood A100s, GELU models of at most 2,048 tokens and 3D layouts or fp16; the first fused
-    kernels came with learned positions and GELU under FSDP. SwiGLU models and 3D layouts on newer
-    chips run the vendor's kernels, sharded gradients or weights PyTorch's own (in fp8 and on
+    stood A100s, GELU models of at most 2,048 tokens and 3D layouts or fp16, sequence and optimizer
+    never split at once (Megatron-LM 3.0 brought both, and fused attention, in 2023); the first
+    fused kernels came with learned positions and GELU under FSDP. SwiGLU models and 3D layouts on
+    newer chips run the vendor's kernels, sharded gradients or weights PyTorch's own (in fp8 and on
     Blackwell only where it is said to compile).
     Source: Dao et al. 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691; Shah et al. 2024,
     arXiv 2407.08608.
     """
     kernels = accelerator.kernels
     old_model = shape.mlp == "gelu" and shape.sequence <= 2048
-    unfused = not kernels.fused_era and old_model and (layout.zero < 2 or precision == "fp16")
-    early = not unfused and shape.learned_positions and shape.mlp == "gelu"
+    split = layout.sequence_parallel and layout.tp > 1 and layout.zero >= 1
+    old_stack = layout.zero < 2 or precision == "fp16"
+    unfused = not kernels.fused_era and old_model and old_stack and not split
+    learned = shape.learned_positions and shape.mlp == "gelu"
+    early = not unfused and learned and layout.zero >= 2
     own = layout.compiled or not (precision in LOW_PRECISIONS or kernels.recent)
     native = layout.zero >= 2 and own and not unfused and not early
     forward = kernels.native_attention_forward if native else kernels.vendor_attention_forward

@@ -21,7 +21,7 @@ FUSED_LOSS_BYTES = 8.0
 """The same in a fused kernel: one read and one write each way. Source: arithmetic."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Work:
     """Seconds of computing, forward and backward, by kind."""
 

@@ -89,8 +89,8 @@ def search_layouts(
 ) -> Search:
     """Every layout of a job, ranked by step time; vectorised over all of them at once.
 
-    Full sharding (ZeRO 2 and 3) is tried without a pipeline, since each micro-batch would gather
-    anew. Source: `step_parts` and `held`.
+    Full sharding (ZeRO 3) is tried without a pipeline, since each micro-batch would gather anew.
+    Source: `step_parts` and `held`.
     """
     longest = max(1, shape.sequence // 8192) if max_cp is None else max_cp
     mesh, fell = mesh_rows(shape, gpus, accelerator.fast_domain, global_batch, longest)
@@ -136,7 +136,7 @@ def _empty(fell: dict[str, int]) -> Search:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class _Table:
     mesh: Column
     recompute: Column
@@ -144,7 +144,7 @@ class _Table:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class _Found:
     table: _Table
     global_batch: int
@@ -171,7 +171,9 @@ def _options(mesh: Column, recomputes: Sequence[str], zeros: Sequence[int]) -> _
     parts, kinds, levels = [], [], []
     for kind, _ in enumerate(recomputes):
         for zero in zeros:
-            rows = mesh if zero < 2 else mesh[(mesh[:, 1] == 1.0) & (mesh[:, 2] * mesh[:, 3] > 1.0)]
+            several = mesh[:, 2] * mesh[:, 3] > 1.0
+            flat = mesh[:, 1] == 1.0
+            rows = mesh[(zero < 2) | (several & (flat | (zero < 3)))]
             parts.append(rows)
             kinds.append(np.full(len(rows), float(kind)))
             levels.append(np.full(len(rows), float(zero)))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from sextant.laws.accelerator import Accelerator
-from sextant.laws.activations import stage_activations, working_bytes
+from sextant.laws.activations import kept_bytes, working_bytes
 from sextant.laws.constants import Constants
-from sextant.laws.job import ONE, Column, Job, job
+from sextant.laws.job import NOTHING, ONE, Column, Flags, Job, job
 from sextant.laws.layout import Layout
-from sextant.laws.pipeline import fullest_stage_layers
+from sextant.laws.matmul import gradient_width
+from sextant.laws.pipeline import fullest_stage_layers, in_flight
 from sextant.laws.shape import TransformerShape
 from sextant.laws.spread import Spread
 from sextant.laws.weights import StageWeights, expert_copies, stage_weights
@@ -28,14 +29,16 @@ VENDOR_RUNTIME = 0.6
 
 Source: NCCL 2.22 release notes (connections and their buffers made when first used; assumption).
 """
-FRAGMENTS = 0.5
-"""Fragmentation since fused attention over that of the early 3D stacks.
+FRAGMENTS = (0.5, 0.15)
+"""Fragmentation over that of the early 3D stacks: of the first fused stacks, and of those since.
 
-Source: llm-foundry's rows ran on cards that twice as much would not have fitted.
+Source: llm-foundry's rows ran on cards that twice as much would not have fitted; since, segments
+grow in place (PyTorch, `expandable_segments`, which torchtitan and NVIDIA's recipes turn on): a
+pool of 2 MB pages wastes little (assumption: 2% of activations).
 """
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Held:
     """Bytes on the fullest GPU, as columns."""
 
@@ -45,6 +48,14 @@ class Held:
     activations: Column
     working: Column
     runtime: Column
+
+    def where(self, mine: Flags, other: Held) -> Held:
+        """This stage's rows where it is so said, and another's elsewhere."""
+        both = {
+            f.name: np.where(mine, getattr(self, f.name), getattr(other, f.name))
+            for f in fields(self)
+        }
+        return Held(**both)
 
     @property
     def states(self) -> Column:
@@ -78,13 +89,14 @@ class MemoryBreakdown:
 
 
 def gradient_bytes(job: Job) -> Column:
-    """Bytes that gradients take a parameter: as stated, else 4.
+    """Bytes that gradients take a parameter: as they are reduced, but 4 where fp16 stacks say not.
 
     The bf16 optimizer of early 3D stacks kept autograd's 16-bit gradients beside the fp32 sums.
     Source: Megatron-LM README, distributed optimizer (bf16 parameters, fp32 gradients);
     DeepSpeed's BF16_Optimizer.
     """
-    stated = np.where(job.gradient_bytes > 0, job.gradient_bytes, 4.0)
+    unstated = (job.gradient_bytes <= 0.0) & (job.unfused > 0.0)
+    stated = np.where(unstated, 4.0, gradient_width(job))
     both = (job.unfused > 0) & (job.gradient_bytes > 2.0) & (job.zero >= 1.0)
     return stated + np.where(both, 2.0, 0.0)
 
@@ -92,10 +104,12 @@ def gradient_bytes(job: Job) -> Column:
 def optimizer_bytes(job: Job) -> Column:
     """Bytes of master weights and Adam's moments a parameter: 12, and 4 for fp32 gradients.
 
-    Where gradients are kept in 16 bits the optimizer makes an fp32 copy of its share.
-    Source: Rajbhandari et al. 2021, arXiv 2104.07857, section 3 (20 bytes a parameter).
+    Where the early 3D stacks keep gradients in 16 bits the optimizer holds an fp32 copy of its
+    share; since, that copy is made at the step, when activations are gone.
+    Source: Rajbhandari et al. 2021, arXiv 2104.07857, section 3 (20 bytes a parameter);
+    Megatron-LM, distrib_optimizer (gradients are copied in `step`).
     """
-    narrow = (job.gradient_bytes > 0) & (job.gradient_bytes < 4.0)
+    narrow = (job.unfused > 0.0) & (gradient_bytes(job) < 4.0)
     return np.where(job.offload > 0, 0.0, 12.0 + np.where(narrow, 4.0, 0.0))
 
 
@@ -113,14 +127,16 @@ def states(job: Job, stage: StageWeights) -> tuple[Column, Column, Column]:
     """Weights, gradients and optimizer on one GPU of a stage.
 
     ZeRO 1 splits the optimizer, 2 the gradients, 3 the weights over `dp cp` ranks; of routed
-    experts over the ranks that hold the same ones. Under a pipeline weights and gradients stay
-    whole.
-    Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 3.
+    experts over the ranks that hold the same ones. Under a pipeline weights stay whole, and so do
+    gradients where weights would be split too (`sharded_s` says when they are scattered).
+    Source: Rajbhandari et al. 2020, arXiv 1910.02054, section 3; Llama Team 2024, arXiv
+    2407.21783, section 3.3.2.
     """
     ranks, copies = job.dp * job.cp, expert_copies(job)
 
     def split(each: Column, level: float) -> Column:
-        splits = (job.zero >= level) & (job.resharding | (level < 2.0))
+        apart = job.resharding | (level < 2.0) | ((job.zero < 3.0) & (level < 3.0))
+        splits = (job.zero >= level) & apart
         common = stage.common / np.where(splits, ranks, 1.0)
         experts = stage.experts / np.where(splits, copies, 1.0)
         total: Column = each * (common + experts)
@@ -144,28 +160,46 @@ def runtime(job: Job, constants: Constants, activations: Column) -> Column:
     own = constants.runtime_bytes + constants.group_bytes * groups
     torch = (job.native > 0.0) | (job.early > 0.0)
     own = own * np.where(torch, NATIVE_RUNTIME, np.where(job.vendor, VENDOR_RUNTIME, 1.0))
-    lost = constants.fragmentation * np.where(job.unfused > 0.0, 1.0, FRAGMENTS)
+    since = np.where(job.early > 0.0, FRAGMENTS[0], FRAGMENTS[1])
+    lost = constants.fragmentation * np.where(job.unfused > 0.0, 1.0, since)
     return own + lost * activations
 
 
 def held(columns: Job, constants: Constants) -> Held:
-    """Memory of the fullest stage: the first, one in the middle, or the last.
+    """Memory of the fullest stage: the first, the second, or the last.
 
     The first stage holds the most micro-batches and the input embedding; where embeddings count
-    as layers a middle one has a layer more; the last has the logits.
+    as layers the second has a layer more; the last has the logits.
     Source: Korthikanti et al. 2022, arXiv 2205.05198, sections 4.2 and 4.3.
     """
     full = fullest_stage_layers(columns)
-    one = np.where(columns.pp > 1, 1.0, 2.0 - columns.tied)
-    edge = np.where(columns.embeddings_as_layers > 0, full - 1.0, full)
-    stage = stage_weights(columns, edge, one)
-    first, last = stage_activations(columns, edge)
-    work_first, work_last = working_bytes(columns)
-    alone = np.where(columns.pp > 1, work_first, work_last)
-    fuller = first + alone >= last + work_last
-    activations = np.where(fuller, first, last)
-    working = np.where(fuller, alone, work_last)
-    weights, gradients, optimizer = states(columns, stage)
+    counted = columns.embeddings_as_layers > 0.0
+    edge = np.where(counted, full - 1.0, full)
+    tables = np.where(columns.pp > 1, 1.0, 2.0 - columns.tied)
+    working, working_last = working_bytes(columns)
+    alone = np.where(columns.pp > 1, working, working_last)
+    kept = kept_bytes(columns)
+    first = _held(columns, constants, edge, tables, edge * in_flight(columns) * kept, alone)
+    last = _held(columns, constants, edge, tables, edge * kept, working_last)
+    found = first.where(first.total >= last.total, last)
+    if not np.any(counted & (columns.pp > 2.0)):
+        return found
+    flying = full * in_flight(columns, stage=1.0) * kept
+    second = _held(columns, constants, full, NOTHING, flying, working)
+    has = counted & (columns.pp > 2.0)
+    return found.where(~has | (found.total >= second.total), second)
+
+
+def _held(
+    columns: Job,
+    constants: Constants,
+    layers: Column,
+    tables: Column,
+    activations: Column,
+    working: Column,
+) -> Held:
+    """One stage's memory; `tables` are the vocabulary matrices that it holds."""
+    weights, gradients, optimizer = states(columns, stage_weights(columns, layers, tables))
     return Held(
         parameters=weights,
         gradients=gradients,

@@ -30,12 +30,13 @@ def pipeline_s(slowest_s: Column, whole_s: Column, micro_batches: Column, chunks
     return micro_batches * slowest_s + np.maximum(0.0, whole_s - slowest_s) / chunks
 
 
-def in_flight(job: Job) -> Column:
-    """Micro-batches (of a whole stage's layers) whose activations the first stage holds.
+def in_flight(job: Job, stage: float = 0.0) -> Column:
+    """Micro-batches (of a whole stage's layers) whose activations a stage holds, counted from 0.
 
-    1F1B: `min(p, m)`; interleaved: `p (1 + (p-1)/(p v))`.
-    Source: Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.3.
+    1F1B: `min(p - i, m)`; interleaved: `p - 2 i / v + (p - 1) / v`.
+    Source: Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.3; Narayanan et al. 2021,
+    arXiv 2104.04473, section 2.2 (two chunks less for each stage further on).
     """
-    stacked = job.pp * (1.0 + (job.pp - 1.0) / (job.pp * job.interleave))
-    held = np.where(job.interleave > 1.0, stacked, job.pp)
+    stacked = job.pp + (job.pp - 1.0 - 2.0 * stage) / job.interleave
+    held = np.where(job.interleave > 1.0, stacked, job.pp - stage)
     return np.minimum(held, job.micro_batches)

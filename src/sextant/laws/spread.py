@@ -28,7 +28,9 @@ class Spread:
     """A current 3D stack, or fully sharded training of SwiGLU models."""
     unproven_chip: float = 0.08
     """Blackwell."""
-    experts: float = 0.15
+    experts: float = 0.25
+    context: float = 0.15
+    """Context parallelism."""
     low_precision: float = 0.06
     unproven_memory: float = 0.15
 
@@ -49,6 +51,7 @@ class Spread:
         squares = squares + (self.unproven_stack * (1.0 - proven)) ** 2
         squares = squares + (self.unproven_chip * job.recent) ** 2
         squares = squares + np.where(job.experts > 0, self.experts, 0.0) ** 2
+        squares = squares + np.where(job.cp > 1.0, self.context, 0.0) ** 2
         factor: Column = 1.0 + np.sqrt(squares + (self.low_precision * job.low_precision) ** 2)
         return factor
 

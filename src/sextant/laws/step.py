@@ -8,9 +8,11 @@ import numpy as np
 
 from sextant.laws.accelerator import Accelerator
 from sextant.laws.constants import Constants
+from sextant.laws.gradients import exposed_s, reduction
 from sextant.laws.job import NOTHING, Column, Job, job
 from sextant.laws.layer import Work, layer_work, vocabulary_s
 from sextant.laws.layout import Layout
+from sextant.laws.matmul import gradient_width
 from sextant.laws.optimizer import optimizer_s
 from sextant.laws.pipeline import fullest_stage_layers, pipeline_s
 from sextant.laws.shape import TransformerShape
@@ -18,16 +20,14 @@ from sextant.laws.spread import Spread
 from sextant.laws.traffic import (
     context_s,
     expert_s,
-    gradient_width,
-    gradients_s,
     sharded_s,
     stage_send_s,
     tensor_s,
 )
-from sextant.laws.weights import stage_weights
+from sextant.laws.weights import expert_ranks, stage_weights
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Parts:
     """Seconds of a step on the slowest stage, as columns."""
 
@@ -102,14 +102,13 @@ def step_parts(columns: Job, constants: Constants) -> Parts:
     """
     work = layer_work(columns, constants)
     recompute = columns.full * work.forward + columns.selective * selective_s(columns, work)
-    tensor = tensor_s(columns, constants)
+    tensor = tensor_s(columns, constants, work)
     context = context_s(columns, constants, work)
     expert = expert_s(columns, constants)
     sharded = sharded_s(columns, constants, work)
-    floor = np.maximum(0.0, constants.launch_s - work.forward - work.backward - recompute)
-    sync = np.where(columns.joined, constants.early_sync_s, constants.sync_s)
-    floor = floor + sync * columns.full * np.maximum(columns.unfused, columns.early)
-    layer = work.forward + work.backward + recompute + tensor + context + expert + sharded + floor
+    busy = work.forward + work.backward + recompute + tensor + context + expert
+    floor = host_s(columns, constants, busy)
+    layer = busy + sharded + floor
 
     full = fullest_stage_layers(columns)
     last = np.clip(columns.layers - full * (columns.pp - 1.0), 1.0, full)
@@ -127,15 +126,13 @@ def step_parts(columns: Job, constants: Constants) -> Parts:
     whole = (columns.layers + columns.mtp_layers) * layer + head + columns.pp * (send + added)
     through = pipeline_s(slowest, whole, m, columns.interleave)
 
-    reduced = gradients_s(columns, constants, stage)
-    window = full * work.backward
-    waits = np.where(columns.unfused > 0, 1.0, constants.gradient_exposed)
-    exposed = np.maximum(waits * reduced, reduced - window)
+    reduced = reduction(columns, constants, stage)
+    exposed = exposed_s(columns, constants, reduced, full, work)
     adam = optimizer_s(stage.total, columns, constants)
-    busy = through + exposed + adam
+    done = through + exposed + adam
     domains = np.maximum(1.0, columns.gpus / columns.fast_domain)
     unseen = np.where(np.maximum(columns.unfused, columns.early) > 0.0, 0.0, constants.forgotten)
-    overhead = constants.step_s + busy * (constants.straggler * np.log2(domains) + unseen)
+    overhead = constants.step_s + done * (constants.straggler * np.log2(domains) + unseen)
     return Parts(
         matmul=m * layers * (work.matmul_forward + work.matmul_backward),
         attention=m * layers * (work.attention_forward + work.attention_backward),
@@ -151,6 +148,22 @@ def step_parts(columns: Job, constants: Constants) -> Parts:
         optimizer=adam,
         overhead=overhead + m * layers * floor,
     )
+
+
+def host_s(columns: Job, constants: Constants, busy_s: Column) -> Column:
+    """What a layer waits for the host: to launch its kernels, and where it must synchronise.
+
+    Kernels are launched beside computing, so only what takes longer counts; the maker's stacks
+    launch the products of each expert that a GPU holds apart. Eager stacks with full recompute
+    wait for the host at each layer besides.
+    Source: facts `launch_s`, `expert_launch_s`, `sync_s`.
+    """
+    moe = columns.moe_layers / columns.layers
+    held = np.where(columns.vendor, columns.experts / expert_ranks(columns), 0.0)
+    launch = constants.launch_s + moe * held * constants.expert_launch_s
+    sync = np.where(columns.joined, constants.early_sync_s, constants.sync_s)
+    waits = sync * columns.full * np.maximum(columns.unfused, columns.early)
+    return np.maximum(0.0, launch - busy_s) + waits
 
 
 def accumulate_s(columns: Job, constants: Constants, parameters: Column) -> Column:

@@ -10,14 +10,9 @@ from sextant.laws.collectives import all_reduce_s, all_to_all_s, gather_s, group
 from sextant.laws.constants import Constants
 from sextant.laws.job import NOTHING, ONE, Column, Job
 from sextant.laws.layer import Work
-from sextant.laws.weights import StageWeights, expert_copies, expert_ranks, stage_weights
-
-TENSOR_OVERLAP = 0.5
-"""Share of tensor-parallel traffic that asynchronous tensor parallelism hides.
-
-Source: torchtitan, arXiv 2410.06511, section 3 (assumption: half, its rows set no constant).
-"""
-
+from sextant.laws.matmul import gradient_width
+from sextant.laws.overlap import beside_s, chunked_s
+from sextant.laws.weights import stage_weights
 
 SEND_OVERLAPPED = 0.3
 """Share of an interleaved schedule's sends that waits, where the stack sends beside computing.
@@ -26,20 +21,25 @@ Source: Megatron Core, `overlap_p2p_comm` (assumption: 70% hidden; no row sets i
 """
 
 
-def tensor_s(job: Job, constants: Constants) -> Column:
-    """Tensor-parallel all-reduces of one layer and micro-batch, forward and backward.
+def tensor_s(job: Job, constants: Constants, work: Work) -> Column:
+    """Tensor-parallel all-reduces of one layer and micro-batch, what waits of them.
 
     Two forward and two backward of `tokens h` elements; full recompute repeats the forward ones.
     With sequence parallelism each is a reduce-scatter and an all-gather of the same bytes.
-    Source: Shoeybi et al. 2019, section 3; Korthikanti et al. 2022, section 4.2.2.
+    Current stacks of the chip's maker, and PyTorch's own where it is said so, send the pieces of
+    one product while they multiply those of another: one piece of each scatter is left over.
+    Source: Shoeybi et al. 2019, section 3; Korthikanti et al. 2022, section 4.2.2; NVIDIA,
+    Transformer Engine, communication overlap (ring exchange, pipelined reduce-scatter).
     """
     message = job.tokens * job.hidden * job.element_bytes
     slow = np.where(job.joined, constants.early_fast_share / constants.fast_share, 1.0)
     ranks = group(job.tp, ONE, job)
     once = all_reduce_s(message, ranks, replace(job, fast_link=job.fast_link * slow), constants)
-    shown = np.where(job.vendor, constants.tensor_exposed, 1.0)
-    shown = np.where(job.tp_overlap > 0, np.minimum(shown, 1.0 - TENSOR_OVERLAP), shown)
-    return (4.0 + 2.0 * job.full) * once * shown
+    whole = (4.0 + 2.0 * job.full) * once
+    products = work.matmul_forward * (1.0 + job.full) + work.matmul_backward
+    overlapped = chunked_s(whole, products, 2.0 * job.tp, constants)
+    beside = (job.tp_overlap > 0.0) | (job.vendor & (job.sequence_parallel > 0.0))
+    return np.where(beside, np.minimum(overlapped, whole), whole)
 
 
 def context_s(job: Job, constants: Constants, work: Work) -> Column:
@@ -93,7 +93,7 @@ def stage_send_s(job: Job, constants: Constants) -> Column:
     return np.where(job.pp > 1.0, 2.0 * job.interleave * one * waits, 0.0)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Gathers:
     """Time to gather one layer's weights, and to scatter its gradients, under full sharding."""
 
@@ -111,7 +111,7 @@ def layer_gathers(job: Job, constants: Constants) -> Gathers:
     """
     held = stage_weights(job, ONE, NOTHING).total
     ranks = group(job.dp * job.cp, job.tp, job)
-    gradient = np.where(job.gradient_bytes > 0, job.gradient_bytes, 4.0)
+    gradient = gradient_width(job)
     return Gathers(
         weights=gather_s(held * 2.0, ranks, job, constants),
         gradients=gather_s(held * gradient, ranks, job, constants),
@@ -122,25 +122,37 @@ def sharded_s(job: Job, constants: Constants, work: Work) -> Column:
     """What full sharding adds to one layer and micro-batch.
 
     Weights are gathered before the forward pass and, at ZeRO 3, again before the backward pass,
-    whose gradients are scattered; under a pipeline once a step. A gather of the next layer runs
-    beside the computing of this one: what is longer counts, and the shorter slows it by
-    `gather_leak` of itself.
-    Source: Zhao et al. 2023, section 3.3 (prefetching).
+    whose gradients are scattered; the next layer's gather runs beside this one's computing. Under
+    a pipeline weights are gathered once a step and kept, and gradients are scattered once where
+    weights are sharded too (they add up whole), else whenever a virtual stage has done its round.
+    Source: Zhao et al. 2023, arXiv 2304.11277, section 3.3 (prefetching); Llama Team 2024, arXiv
+    2407.21783, section 3.3.2 (optimizer and gradients sharded under a pipeline).
     """
     move = layer_gathers(job, constants)
     forward = work.forward
     backward = work.backward + job.full * work.forward
-    again = np.where(job.zero >= 3.0, move.weights, 0.0) + move.gradients
+    each = np.where(job.resharding, 1.0, 1.0 / job.micro_batches)
+    rounds = np.where(job.resharding | (job.zero < 3.0), scatter_rounds(job), 1.0)
+    scatters = rounds / job.micro_batches
+    weights = np.where(job.zero >= 3.0, move.weights, 0.0)
+    together = beside_s(weights + move.gradients, backward, constants)
+    behind = backward / scatters
+    apart = scatters * beside_s(move.gradients, behind, constants)
+    added = each * beside_s(move.weights, forward, constants)
+    added = added + np.where(job.resharding, together, apart)
+    added = np.where(job.unfused > 0, each * early_sharded_s(job, constants), added)
+    return np.where((job.zero >= 2.0) & (job.dp * job.cp > 1.0), added, 0.0)
 
-    def beside(moved: Column, computed: Column) -> Column:
-        leak = constants.gather_leak * np.minimum(moved, computed)
-        added: Column = np.maximum(0.0, moved - computed) + leak
-        return added
 
-    added = beside(move.weights, forward) + beside(again, backward)
-    added = np.where(job.unfused > 0, early_sharded_s(job, constants), added)
-    each = np.where(job.resharding, 1.0, job.micro_batches)
-    return np.where((job.zero >= 2.0) & (job.dp * job.cp > 1.0), added / each, 0.0)
+def scatter_rounds(job: Job) -> Column:
+    """Times in a step that a layer's gradients are scattered.
+
+    Once a micro-batch; an interleaved schedule sends each virtual stage p micro-batches in a row,
+    whose gradients add up whole before they are scattered.
+    Source: Narayanan et al. 2021, section 2.2.2 (the order of virtual stages).
+    """
+    in_a_row = np.where((job.pp > 1.0) & (job.interleave > 1.0), job.pp, 1.0)
+    return np.maximum(1.0, job.micro_batches / in_a_row)
 
 
 def early_sharded_s(job: Job, constants: Constants) -> Column:
@@ -159,28 +171,3 @@ def early_sharded_s(job: Job, constants: Constants) -> Column:
     )
     passes = 2.0 + np.where(job.zero >= 3.0, 1.0, 0.0)
     return passes * held * job.element_bytes * (1.0 - ranks.local / ranks.size) / link
-
-
-def gradients_s(job: Job, constants: Constants, stage: StageWeights) -> Column:
-    """Time to reduce a step's gradients and, at ZeRO 1, to gather the new weights; all of it.
-
-    Source: Rajbhandari et al. 2020, section 7.
-    """
-    width = gradient_width(job)
-    common = group(job.dp * job.cp, job.tp, job)
-    copies = group(expert_copies(job), expert_ranks(job), job)
-    slow = np.where(job.unfused > 0, constants.early_reduce_share / constants.network_share, 1.0)
-    job = replace(job, network=job.network * slow)
-    plain = all_reduce_s(stage.common * width, common, job, constants)
-    plain += all_reduce_s(stage.experts * width, copies, job, constants)
-    reduced = np.where(job.unfused > 0, 1.0, 0.5)
-    whole = np.where(job.zero >= 1.0, plain * (reduced + 1.0 / width), plain)
-    return np.where(job.zero >= 2.0, 0.0, whole)
-
-
-def gradient_width(job: Job) -> Column:
-    """Bytes of a gradient as it is reduced: as stated, else 2 in fp16 stacks and 4 since.
-
-    Source: Megatron-LM's `accumulate-allreduce-grads-in-fp32`, on by default with bf16.
-    """
-    return np.where(job.gradient_bytes > 0, job.gradient_bytes, 4.0 - 2.0 * job.unfused)

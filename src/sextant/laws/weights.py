@@ -9,7 +9,7 @@ import numpy as np
 from sextant.laws.job import Column, Job
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Weights:
     """Parameters by kind: of one layer on one GPU, and of the vocabulary on one GPU."""
 
@@ -70,7 +70,7 @@ def weights(job: Job) -> Weights:
     )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class StageWeights:
     """Parameters on one GPU of a stage: those every data rank shares, and routed experts."""
 

@@ -124,7 +124,7 @@ def _score(case: str, asked: Batch, made: Sequence[Prediction], at: Sequence[int
         bias=_mean(off),
         baseline_error=baseline_error([asked.questions[i] for i in timed], seen),
         rank_correlation=spearman(said, seen),
-        regret=regret(asked, made, timed),
+        regret=regret(asked, made, at),
         oom_precision=precision,
         oom_recall=recall,
         interval_coverage=_mean(((low <= seen) & (seen <= high)).astype(np.float64)),
@@ -179,11 +179,20 @@ def baseline_error(questions: Sequence[Question], seen: Column) -> float | None:
         return None
     work = np.array([_flops_per_gpu(q) for q in questions])
     full = np.array([q.layouts[0].recompute == "full" for q in questions])
-    found = []
-    for flops in (work, work * np.where(full, 4.0 / 3.0, 1.0)):
-        rates = flops / seen
-        found.append(min(float(np.mean(np.abs(rates / rate - 1.0))) for rate in rates))
-    return min(found)
+    both = (work, work * np.where(full, 4.0 / 3.0, 1.0))
+    return min(_best_constant_error(flops / seen) for flops in both)
+
+
+def _best_constant_error(rates: Column) -> float:
+    """The least mean of `|rate / c - 1|` over all constants c.
+
+    With x = 1/c it is a sum of `rate |x - 1/rate|`, so least where x is the median of `1 / rate`
+    weighted by the rates: c is the rate that half of the sum of rates lies below.
+    """
+    ascending = np.sort(rates)
+    half = np.searchsorted(np.cumsum(ascending), ascending.sum() / 2.0)
+    best = ascending[min(int(half), len(ascending) - 1)]
+    return float(np.mean(np.abs(rates / best - 1.0)))
 
 
 def _flops_per_gpu(asked: Question) -> float:
@@ -206,16 +215,27 @@ def _ranks(values: Column) -> Column:
     return ranks
 
 
+LOST_RUN = 1.0
+"""Regret of picking a layout that runs out of memory. Source: assumption, a run's time again."""
+
+
 def regret(asked: Batch, made: Sequence[Prediction], at: Sequence[int]) -> float | None:
-    """Mean over choice sets of how much slower the predicted best is than the measured best."""
+    """Mean over choice sets of how much slower the picked layout is than the measured best.
+
+    The pick is the fastest of those predicted to fit (of all, if none is). Sets of one are left
+    out, as are those in which nothing was timed.
+    """
     sets: dict[str, list[int]] = defaultdict(list)
     for i in at:
-        if name := asked.rows[i].get("choice_set"):
+        known = _measured(asked, i, "step_s") or asked.rows[i]["measured"].get("out_of_memory")
+        if (name := asked.rows[i].get("choice_set")) and known:
             sets[str(name)].append(i)
     found = []
     for members in sets.values():
-        if len(members) > 1:
-            seen = {i: _measured(asked, i, "step_s") or math.inf for i in members}
-            picked = min(members, key=lambda i: made[i].step_s)
-            found.append(seen[picked] / min(seen.values()) - 1.0)
+        seen = {i: _measured(asked, i, "step_s") for i in members}
+        timed = [seconds for seconds in seen.values() if seconds is not None]
+        if len(members) > 1 and timed:
+            picked = min(members, key=lambda i: (made[i].out_of_memory, made[i].step_s))
+            taken = seen[picked]
+            found.append(LOST_RUN if taken is None else taken / min(timed) - 1.0)
     return float(np.mean(found)) if found else None

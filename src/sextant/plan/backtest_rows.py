@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from sextant.errors import SextantError
 from sextant.facts import Facts, Machine
@@ -25,6 +25,8 @@ UNSTATED_MICRO_BATCHES = (1, 2, 4, 8)
 LARGEST = 10**9
 """No whole number of a row (tokens of a sequence, GPUs, a batch) is larger."""
 MLPS = ("gelu", "swiglu")
+SIZES = ("layers", "hidden", "heads", "vocab", "sequence")
+"""What a model must state."""
 PARTS = (
     ("kv_heads", "heads"),
     ("heads", "hidden"),
@@ -59,17 +61,17 @@ def question(row: Mapping[str, Any], facts: Facts, training: TrainingFacts) -> Q
     name = legible(row.get("id", "?"))
     try:
         machine = facts.machine(str(row["machine"]))
-        precision = str(row.get("precision", "bf16"))
+        precision = row.get("precision") or "bf16"
         if precision not in PRECISIONS:
             raise UnpredictableError(f"no law for precision {precision!r:.40}")
-        shape = shape_of(row["model"])
+        shape = shape_of(_part(row, "model"))
         accelerator = accelerator_of(
             machine,
             training,
             fast_domain=_whole(row, "gpus_per_node") or None,
             node_link_bytes_per_s=_number(row, "node_link_bytes_per_s"),
         )
-        layouts = layouts_of(row["layout"], _whole(row, "gpus"), shape, machine)
+        layouts = layouts_of(_part(row, "layout"), _whole(row, "gpus"), shape, machine)
     except UnpredictableError:
         raise
     except KeyError as missing:
@@ -88,6 +90,9 @@ def shape_of(model: Mapping[str, Any]) -> TransformerShape:
     kinds = {f.name: str(f.type) for f in fields(TransformerShape)}
     values = {k: _checked(model, k, kinds[k]) for k, v in model.items() if k in kinds and v != 0}
     values = {k: v for k, v in values.items() if v is not None}
+    missing = [name for name in SIZES if name not in values]
+    if missing:
+        raise UnpredictableError(f"the model has no {missing[0]}")
     values.setdefault("kv_heads", values["heads"])
     values.setdefault("ffn", values.get("expert_ffn", 0))
     if values.get("experts"):
@@ -109,9 +114,7 @@ def _checked(model: Mapping[str, Any], key: str, kind: str) -> Any:
     if value is None:
         return None
     if kind == "bool":
-        if not isinstance(value, bool):
-            raise UnpredictableError(f"{key} is neither true nor false: {value!r:.40}")
-        return value
+        return _flag(model, key)
     if kind == "str":
         if key == "mlp" and value not in MLPS:
             raise UnpredictableError(f"no law for mlp {value!r:.40}")
@@ -135,27 +138,26 @@ def layouts_of(
     micro = _whole(layout, "micro_batch")
     if batch <= 0:
         batch = dp * (micro or 1)
-    recompute = str(layout.get("recompute", "none"))
+    recompute = layout.get("recompute") or "none"
     if recompute not in RECOMPUTE:
         raise UnpredictableError(f"no law for recompute {recompute!r:.40}")
     if _whole(layout, "zero") > 3:
         raise UnpredictableError(f"no law for ZeRO {layout['zero']!r:.40}")
-    gradient = layout.get("gradient_dtype")
     modern = shape.mlp != "gelu" or "fp8" in machine.peak_flops_per_s
     rest = Layout(
         **degrees,
         dp=dp,
         global_batch=batch,
-        zero=_whole(layout, "zero") if "zero" in layout else 1,
+        zero=1 if layout.get("zero") is None else _whole(layout, "zero"),
         recompute=recompute,
-        sequence_parallel=bool(layout.get("sequence_parallel", modern)),
-        embeddings_as_layers=bool(layout.get("embeddings_as_layers", False)),
+        sequence_parallel=_flag(layout, "sequence_parallel", default=modern),
+        embeddings_as_layers=_flag(layout, "embeddings_as_layers"),
         largest_stage_layers=_whole(layout, "largest_stage_layers") or None,
-        gradient_bytes=DTYPE_BYTES.get(str(gradient)) if gradient else None,
-        optimizer_offload=bool(layout.get("optimizer_offload", False)),
-        tensor_parallel_overlap=bool(layout.get("tensor_parallel_overlap", False)),
-        compiled=bool(layout.get("compiled", False)),
-        fused_cross_entropy=bool(layout.get("fused_cross_entropy", False)),
+        gradient_bytes=DTYPE_BYTES.get(str(layout.get("gradient_dtype"))),
+        optimizer_offload=_flag(layout, "optimizer_offload"),
+        tensor_parallel_overlap=_flag(layout, "tensor_parallel_overlap"),
+        compiled=_flag(layout, "compiled"),
+        fused_cross_entropy=_flag(layout, "fused_cross_entropy"),
     )
     return _open(rest, shape, micro, _whole(layout, "interleave"))
 
@@ -182,22 +184,45 @@ def _largest_ep(experts: int, ranks: int, machine: Machine) -> int:
 
 
 def _whole(row: Mapping[str, Any], key: str) -> int:
+    """A whole number of a row; 0 where it is absent or null."""
     value = row.get(key)
-    if value is None or value == 0:
+    if value is None:
         return 0
-    number = int(value)
-    if isinstance(value, bool) or number != value or not 0 <= number <= LARGEST:
+    if not _is_number(value) or value != value // 1 or not 0 <= value <= LARGEST:
         raise UnpredictableError(f"{key} is not a whole number from 0 to a billion: {value!r:.40}")
-    return number
+    return int(value)
 
 
 def _number(row: Mapping[str, Any], key: str) -> float | None:
+    """A rate of a row; None where it is absent, null or 0."""
     value = row.get(key)
-    if not value:
+    if value is None or value == 0:
         return None
-    if isinstance(value, bool) or not 1.0 <= float(value) <= 1e18:
+    if not _is_number(value) or not 1.0 <= value <= 1e18:
         raise UnpredictableError(f"{key} is not a rate: {value!r:.40}")
     return float(value)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _flag(row: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
+    """A yes or no of a row; the default where it is absent or null."""
+    value = row.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise UnpredictableError(f"{key} is neither true nor false: {value!r:.40}")
+    return value
+
+
+def _part(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A table of a row."""
+    value = row[key]
+    if not isinstance(value, Mapping):
+        raise UnpredictableError(f"{key} is not an object: {value!r:.40}")
+    return value
 
 
 def legible(name: object) -> str:

@@ -111,10 +111,11 @@ def predict(all_rows: Batch, constants: Constants, spread: Spread) -> list[Predi
     parts, memory = step_parts(columns, constants), held(columns, constants)
     factor = np.broadcast_to(spread.step_factor(parts, columns), picked.shape)
     width = np.broadcast_to(spread.memory_factor(columns), picked.shape)
+    step_s, total, states = parts.total, memory.total, memory.states
     found = []
     firsts = np.searchsorted(all_rows.owner, np.arange(len(all_rows.rows)))
     for place, asked in enumerate(all_rows.questions):
-        seconds, needs = float(parts.total[place]), float(memory.total[place])
+        seconds, needs = float(step_s[place]), float(total[place])
         usable = asked.accelerator.memory_bytes * USABLE_MEMORY
         found.append(
             Prediction(
@@ -127,7 +128,7 @@ def predict(all_rows: Batch, constants: Constants, spread: Spread) -> list[Predi
                 peak_memory_bytes_high=needs * float(width[place]),
                 out_of_memory=needs > usable,
                 activation_bytes=float(memory.activations[place]),
-                parameter_optimizer_bytes=float(memory.states[place]),
+                parameter_optimizer_bytes=float(states[place]),
                 layout=asked.layouts[int(picked[place] - firsts[place])].describe(),
             )
         )

@@ -87,7 +87,7 @@ def plan_pretraining(workload: Workload, machine: Machine, facts: Facts) -> Part
 
 
 def _parts(memory: MemoryBreakdown) -> dict[str, float]:
-    names = ("parameters", "gradients", "optimizer", "activations", "runtime")
+    names = ("parameters", "gradients", "optimizer", "activations", "working", "runtime")
     return {name: getattr(memory, f"{name}_bytes") for name in names}
 
 

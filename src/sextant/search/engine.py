@@ -5,13 +5,18 @@ Shape suffixes: N rows of a shard, Q queries, D dimensions, K hits a query, C ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sextant.errors import InputError, missing_engine
+from sextant.errors import InputError
+from sextant.search.effort import set_effort
+from sextant.search.kinds import faiss_module, make, train, training_rows
+from sextant.search.raw import Refinement, products
+from sextant.search.selection import Mask, by_scan, parameters
 from sextant.search.wire import Floats
 
 # Candidates beyond k that an exact search looks at, so that rounding seldom asks for a second
@@ -20,27 +25,14 @@ _SPARE = 8
 # Faiss sums a product in another order in a batch than alone; scores nearer than this may swap
 # places.
 _ROUNDING = 1e-5
-_TRAINING_ROWS = 262_144
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError:
-        raise missing_engine("faiss", "rag") from None
-    return faiss
+_BLOCK_ROWS = 65_536
 
 
 def use_one_thread() -> None:
     """One Faiss thread: shards are the parallelism, and a pool a shard would fight over the
     cores.
     """
-    _faiss().omp_set_num_threads(1)
-
-
-def is_exact(key: str) -> bool:
-    """Whether a Faiss factory key names exact search over whole vectors."""
-    return key == "Flat"
+    faiss_module().omp_set_num_threads(1)
 
 
 def check_key(key: str, dims: int) -> None:
@@ -49,53 +41,60 @@ def check_key(key: str, dims: int) -> None:
     Raises:
         InputError: Faiss cannot make this index with these dimensions.
     """
-    faiss = _faiss()
-    try:
-        faiss.index_factory(dims, key, faiss.METRIC_INNER_PRODUCT)
-    except RuntimeError as error:
-        raise InputError(
-            f"Faiss knows no index {key!r} for {dims} dimensions",
-            hint="such as Flat, HNSW32, IVF256,Flat or IVF256,PQ48x4fs,RFlat",
-        ) from error
+    make(key, dims)
 
 
-def write_index(vectors_ND: Floats, key: str, path: Path) -> None:
-    """Train a Faiss index on a shard's vectors, fill it, and write it to `path`.
+def write_index(vectors_ND: Floats, key: str, path: Path, trained: Any | None = None) -> None:
+    """Fill a Faiss index with a shard's vectors, and write it to `path`.
+
+    `trained` is what `kinds.train` made for the whole index; without it the shard's own vectors
+    train it.
 
     Raises:
         InputError: the index needs more vectors to train on than the shard has.
     """
-    faiss = _faiss()
-    index = faiss.index_factory(vectors_ND.shape[1], key, faiss.METRIC_INNER_PRODUCT)
+    faiss = faiss_module()
+    index = make(key, vectors_ND.shape[1]) if trained is None else faiss.clone_index(trained)
     if not index.is_trained:
-        step = max(1, -(-len(vectors_ND) // _TRAINING_ROWS))
-        try:
-            index.train(np.ascontiguousarray(vectors_ND[::step]))
-        except RuntimeError as error:
-            raise InputError(
-                f"{len(vectors_ND)} vectors in a shard are too few to train {key!r}",
-                hint="fewer shards, or --faiss Flat",
-            ) from error
-    for start in range(0, len(vectors_ND), 65_536):
-        index.add(np.ascontiguousarray(vectors_ND[start : start + 65_536]))
+        index = train(sample(vectors_ND, training_rows(index)), key)
+    for start in range(0, len(vectors_ND), _BLOCK_ROWS):
+        index.add(np.ascontiguousarray(vectors_ND[start : start + _BLOCK_ROWS]))
     faiss.write_index(index, str(path))
 
 
-def read_index(path: Path) -> Any:
+def sample(vectors_ND: Floats, num: int) -> Floats:
+    """So many rows, evenly spread; all if there are not more."""
+    step = max(1, -(-len(vectors_ND) // max(1, num)))
+    return np.ascontiguousarray(vectors_ND[::step])
+
+
+def read_index(path: Path, tuned: Mapping[str, int] | None = None) -> Any:
     """The Faiss index in a file; its vectors are memory-mapped where the kind of index allows it.
+
+    Args:
+        path: the file.
+        tuned: the effort of a search, by Faiss's own names (`nprobe`, `efSearch`).
 
     Raises:
         InputError: the file is not a Faiss index.
     """
-    faiss = _faiss()
+    faiss = faiss_module()
     try:
-        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise InputError("not a Faiss index", where=str(path)) from error
+    set_effort(index, tuned or {})
+    return index
 
 
 def search(
-    index: Any, queries_QD: Floats, k: int, *, exact: bool
+    index: Any,
+    queries_QD: Floats,
+    k: int,
+    *,
+    exact: bool,
+    allowed_N: Mask | None = None,
+    again: Refinement | None = None,
 ) -> tuple[Floats, npt.NDArray[np.int64]]:
     """The K best rows of each query: (scores_QK, rows_QK), row -1 where there are fewer.
 
@@ -103,40 +102,88 @@ def search(
     exact index scores its candidates again, each product summed on its own and in one fixed order:
     the scores of a row do not depend on which other rows share its shard or which queries share its
     batch, and N shards give the one-shard answer to the bit.
+
+    Rows where `allowed_N` is False are never candidates: the scan itself leaves them out. `again`
+    finds more candidates than are wanted, and orders them by their raw vectors.
     """
     queries_QD = np.ascontiguousarray(queries_QD)
-    wanted = min(k, index.ntotal)
-    if not exact:
-        scores_QC, rows_QC = index.search(queries_QD, max(wanted, 1))
-        return _ordered(scores_QC, rows_QC, k)
+    num_rows = index.ntotal if allowed_N is None else int(np.count_nonzero(allowed_N))
+    wanted = min(k, num_rows)
+    if again is not None and not exact and wanted:
+        num = min(again.num_candidates(wanted), num_rows)
+        _, rows_QC = _candidates(index, queries_QD, num, allowed_N)
+        return _ordered(again.scores(queries_QD, rows_QC), rows_QC, k)
+    if not exact or not wanted:
+        return _ordered(*_candidates(index, queries_QD, wanted, allowed_N), k)
     vectors_ND = _flat_vectors(index)
-    num = min(wanted + _SPARE, index.ntotal)
+    num = min(wanted + _SPARE, num_rows)
     while True:
-        scores_QC, rows_QC = _faiss_search(index, queries_QD, num)
+        scores_QC, rows_QC = _candidates(index, queries_QD, num, allowed_N)
         # If the last candidate scores as the k-th does, one left out may tie with it: look further.
-        if num == index.ntotal or not len(scores_QC):
+        if num == num_rows or not len(scores_QC):
             break
         if np.all(scores_QC[:, wanted - 1] - scores_QC[:, -1] > _ROUNDING):
             break
-        num = min(4 * num, index.ntotal)
-    scores_QC = np.multiply(vectors_ND[rows_QC], queries_QD[:, None, :]).sum(axis=-1)
+        num = min(4 * num, num_rows)
+    scores_QC = products(vectors_ND[rows_QC], queries_QD[:, None, :])
     return _ordered(scores_QC, rows_QC, k)
+
+
+def vectors_of(index: Any, rows_C: npt.NDArray[np.int64], *, exact: bool) -> Floats:
+    """The vectors [C, D] of given rows, as the index keeps them."""
+    if not len(rows_C):
+        return np.empty((0, index.d), np.float32)
+    if exact:
+        return _flat_vectors(index)[rows_C]
+    try:
+        vectors_CD: Floats = index.reconstruct_batch(rows_C)
+    except RuntimeError:
+        # Inverted lists must first be told where each row lies: once, at eight bytes a row.
+        faiss_module().extract_index_ivf(index).make_direct_map()
+        vectors_CD = index.reconstruct_batch(rows_C)
+    return vectors_CD
 
 
 def exact_neighbours(vectors_ND: Floats, queries_QD: Floats, k: int) -> npt.NDArray[np.int64]:
     """The rows of the K largest inner products of each query [Q, K], by exact search."""
-    _, rows_QK = _faiss().knn(
-        queries_QD, np.ascontiguousarray(vectors_ND), k, metric=_faiss().METRIC_INNER_PRODUCT
+    _, rows_QK = faiss_module().knn(
+        queries_QD, np.ascontiguousarray(vectors_ND), k, metric=faiss_module().METRIC_INNER_PRODUCT
     )
     rows: npt.NDArray[np.int64] = rows_QK
     return rows
 
 
-def _faiss_search(index: Any, queries_QD: Floats, num: int) -> tuple[Floats, npt.NDArray[np.int64]]:
+def _candidates(
+    index: Any, queries_QD: Floats, num: int, allowed_N: Mask | None
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Faiss's own C best rows of each query among those allowed, in its own order."""
     if num == 0:
         Q = len(queries_QD)
         return np.empty((Q, 0), np.float32), np.empty((Q, 0), np.int64)
-    scores_QC, rows_QC = index.search(queries_QD, num)
+    if allowed_N is None:
+        scores_QC, rows_QC = index.search(queries_QD, num)
+        return scores_QC, rows_QC
+    faiss = faiss_module()
+    index = by_scan(faiss, index, int(np.count_nonzero(allowed_N))) or index
+    params = parameters(faiss, index, allowed_N)
+    if params is None:
+        return _widened(index, queries_QD, num, allowed_N)
+    scores_QC, rows_QC = index.search(queries_QD, num, params=params)
+    return scores_QC, rows_QC
+
+
+def _widened(
+    index: Any, queries_QD: Floats, num: int, allowed_N: Mask
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """For indexes that take no selector: ask for more until enough of them are allowed."""
+    asked = num
+    while True:
+        asked = min(4 * asked, index.ntotal)
+        scores_QC, rows_QC = index.search(queries_QD, asked)
+        allowed_QC = (rows_QC >= 0) & allowed_N[rows_QC]
+        if asked == index.ntotal or np.all(np.count_nonzero(allowed_QC, axis=1) >= num):
+            break
+    rows_QC = np.where(allowed_QC, rows_QC, -1)
     return scores_QC, rows_QC
 
 
@@ -144,7 +191,7 @@ def _flat_vectors(index: Any) -> Floats:
     """The vectors of a flat index, seen in place."""
     if index.ntotal == 0:
         return np.empty((0, index.d), np.float32)
-    vectors: Floats = _faiss().rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
+    vectors: Floats = faiss_module().rev_swig_ptr(index.get_xb(), index.ntotal * index.d)
     return vectors.reshape(index.ntotal, index.d)
 
 

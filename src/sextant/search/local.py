@@ -24,6 +24,10 @@ class Gang(Protocol):
         """Ask every member, and return what has come by the deadline."""
         ...
 
+    def ask_replicas(self, body: bytes, deadline: Deadline) -> Gather:
+        """Ask every replica of every member; the answers are in the replicas' names."""
+        ...
+
     def ledgers(self, timeout_s: float) -> dict[str, dict[str, Any]]:
         """The ledger of each member that answers in time, as a snapshot."""
         ...
@@ -98,10 +102,16 @@ class LocalGang:
         missing = tuple(Missing(member=name, why=why[name]) for name in self._names if name in why)
         return Gather(answers=answers, missing=missing, seconds=time.perf_counter() - start_s)
 
+    def ask_replicas(self, body: bytes, deadline: Deadline) -> Gather:
+        """Ask every member: a thread has no replicas."""
+        return self.ask(body, deadline)
+
     def close(self) -> None:
         """End the threads; one that is still searching ends by itself."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
+        for member in self._members.values():
+            member.close()
 
 
 def _handle(name: str, member: Member, body: bytes, deadline: Deadline, asked_s: float) -> Answer:

@@ -1,16 +1,18 @@
-"""What belongs to a vector beside the vector: its ordinal, its document and a payload, by row of a
-shard.
+"""What belongs to a vector beside the vector, by row of a shard: its ordinal, its document, its
+fields, who may read it, a text and a payload.
 
-`rows.bin` holds a MessagePack pair (document, payload) a row, one after the other; `rows.npy`
-holds, a row, where its pair ends and its ordinal (its place in the whole index, the last word
-between equal scores). Both are memory-mapped: a search touches the rows of its hits and nothing
-else.
+`rows.bin` holds a MessagePack tuple (document, payload, fields, groups, text) a row, one after the
+other; `rows.npy` holds, a row, where its tuple ends and its ordinal (its place in the whole index,
+the last word between equal scores). Both are memory-mapped: a search touches the rows of its hits
+and nothing else.
 """
 
 from __future__ import annotations
 
 import mmap
-from dataclasses import dataclass
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgpack
@@ -20,13 +22,23 @@ import numpy.typing as npt
 ROWS_BIN = "rows.bin"
 ROWS_NPY = "rows.npy"
 
+Scalar = str | int | float | bool
+"""What a field of a document may be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The document that a vector comes from, and the owner's own bytes about it."""
+    """The document that a vector comes from, and the owner's own bytes about it.
+
+    `fields` are the document's metadata, for filters. `groups` says who may read it: a caller in
+    one of them, or everybody where it is empty. `text` is what lexical search reads of the row.
+    """
 
     document: str
     payload: bytes
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    text: str = ""
 
 
 class RowsWriter:
@@ -35,12 +47,13 @@ class RowsWriter:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stream = (folder / ROWS_BIN).open("wb")
-        self._ends: list[int] = []
-        self._ordinals: list[int] = []
+        # Eight bytes a number, where a list takes forty.
+        self._ends = array("q")
+        self._ordinals = array("q")
 
     def append(self, ordinal: int, row: Row) -> None:
         """Write the next row; ordinals must rise."""
-        self._stream.write(msgpack.packb((row.document, row.payload)))
+        self._stream.write(pack_row(row))
         self._ends.append(self._stream.tell())
         self._ordinals.append(ordinal)
 
@@ -71,7 +84,7 @@ class Rows:
         return len(self._ends_N)
 
     def packed(self, row: int) -> bytes:
-        """The MessagePack pair (document, payload) of a row."""
+        """A row as `pack_row` made it."""
         assert self._bytes is not None
         start = int(self._ends_N[row - 1]) if row else 0
         return self._bytes[start : int(self._ends_N[row])]
@@ -82,7 +95,13 @@ class Rows:
             self._bytes.close()
 
 
+def pack_row(row: Row) -> bytes:
+    """A row in bytes."""
+    told = (row.document, row.payload, dict(row.fields), row.groups, row.text)
+    return bytes(msgpack.packb(told))
+
+
 def unpack_row(packed: bytes) -> Row:
-    """The row that `Rows.packed` gave."""
-    document, payload = msgpack.unpackb(packed)
-    return Row(document, payload)
+    """The row that `pack_row` packed."""
+    document, payload, fields, groups, text = msgpack.unpackb(packed)
+    return Row(document, payload, fields, tuple(groups), text)

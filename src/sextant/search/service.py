@@ -2,30 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 
 from sextant.errors import InputError
-from sextant.fleet import MemberSpec
-from sextant.search.engine import is_exact
+from sextant.fleet import BarrierError, Fleet, Gang, MemberSpec, MemberState
 from sextant.search.local import LocalGang
 from sextant.search.manifest import Manifest
+from sextant.search.verify import MEND
+
+_ROLE = "shard"
 
 
-def shard_specs(index_dir: Path, manifest: Manifest) -> list[MemberSpec]:
+def shard_specs(index_dir: Path, manifest: Manifest, role: str = _ROLE) -> list[MemberSpec]:
     """One member a shard, told everything that it needs, so that it can be started on its own."""
     return [
         MemberSpec(
-            name=card.name,
-            factory="sextant.search.shard:ShardMember",
+            name=f"{role}/{card.name.partition('/')[2]}",
+            factory="sextant.search.member:ShardMember",
             arguments={
-                "folder": str((index_dir / card.folder).resolve()),
-                "card": asdict(card),
-                "exact": is_exact(manifest.faiss),
+                "index_dir": str(index_dir.resolve()),
+                "shard": card.name,
+                "generation": manifest.generation,
             },
         )
         for card in manifest.shards
     ]
+
+
+def open_on_fleet(
+    index_dir: Path,
+    manifest: Manifest,
+    fleet: Fleet,
+    *,
+    replicas: int,
+    ready_s: float,
+    progress: Callable[[int, int], None] | None = None,
+    role: str = _ROLE,
+) -> Gang:
+    """The shards as processes of a fleet, each so many times; on a fleet that this process has only
+    attached to, those that run there.
+
+    A role other than the usual one is for a gang beside one that has it; its members have the
+    names of that role.
+
+    Raises:
+        EngineError: not one shard serves by then.
+    """
+    if fleet.founded:
+        gang = fleet.gang(role, shard_specs(index_dir, manifest, role), replicas)
+    else:
+        gang = fleet.find(role, ready_s)
+    try:
+        gang.ready(ready_s, progress)
+    except BarrierError:
+        if MemberState.UP not in gang.states().values():
+            gang.close()
+            raise
+    return gang
 
 
 def open_local(index_dir: Path, manifest: Manifest) -> LocalGang:
@@ -36,5 +70,7 @@ def open_local(index_dir: Path, manifest: Manifest) -> LocalGang:
     """
     gang = LocalGang(shard_specs(index_dir, manifest))
     if len(gang.refused) == len(manifest.shards):
-        raise InputError("; ".join(f"{name}: {why}" for name, why in gang.refused.items()))
+        gang.close()
+        why = "; ".join(f"{name}: {why}" for name, why in gang.refused.items())
+        raise InputError(f"no shard can be opened: {why}", where=str(index_dir), hint=MEND)
     return gang

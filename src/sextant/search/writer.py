@@ -1,13 +1,12 @@
 """Writing an index: rows to shards by their document, then the shards' files, then the switch.
 
-Nothing is current before it is durable: shards are written under `building/`, synced, renamed into
-`generations/`, and only then does the manifest name them. A kill at any instant leaves the old
-index or the new one. The generation that was replaced is removed last.
+Nothing is current before it is durable: segments are written under `building/`, synced, renamed
+into `generations/`, and only then does the manifest name them. A kill at any instant leaves the old
+index or the new one. What was replaced is removed last, and only where nobody serves from it.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,69 +17,15 @@ import numpy as np
 
 from sextant.errors import InputError
 from sextant.search import engine
-from sextant.search.manifest import FileCard, Manifest, ShardCard, sync_directory
+from sextant.search.cards import ShardCard
+from sextant.search.generations import BUILDING, GENERATIONS, publish, unused_generation
+from sextant.search.kinds import make, train, training_rows
+from sextant.search.manifest import WANTED_RECALL, Manifest
 from sextant.search.placement import shard_name, shard_of
-from sextant.search.rows import ROWS_BIN, ROWS_NPY, Row, RowsWriter
-from sextant.search.shard import INDEX_FILE
+from sextant.search.rows import Row
+from sextant.search.segment_writer import SegmentWriter, extra_card
+from sextant.search.tune import tune
 from sextant.search.wire import Floats
-
-BUILDING = "building"
-GENERATIONS = "generations"
-_RAW = "vectors.f32"
-_RECALL_AT = 10
-_RECALL_SAMPLE = 64
-
-
-class _ShardWriter:
-    """One shard under construction: rows, and raw vectors that become a Faiss index at the end."""
-
-    def __init__(self, folder: Path, number: int) -> None:
-        folder.mkdir(parents=True)
-        self.folder = folder
-        self.name = shard_name(number)
-        self.documents = 0
-        self.vectors = 0
-        self._rows = RowsWriter(folder)
-        self._raw = (folder / _RAW).open("wb")
-
-    def append(self, ordinal: int, row: Row, vector_D: Floats) -> None:
-        self._rows.append(ordinal, row)
-        self._raw.write(vector_D.tobytes())
-        self.vectors += 1
-
-    def finish(self, dims: int, faiss_key: str) -> Floats:
-        """Write the Faiss index; returns the shard's vectors [N, D], mapped from the raw file."""
-        self._rows.finish()
-        self._raw.close()
-        raw = self.folder / _RAW
-        vectors_ND: Floats = np.empty((0, dims), np.float32)
-        if self.vectors:
-            vectors_ND = np.memmap(raw, np.float32, "r").reshape(-1, dims)
-        engine.write_index(vectors_ND, faiss_key, self.folder / INDEX_FILE)
-        return vectors_ND
-
-    def close(self) -> None:
-        """Let the files go, finished or not."""
-        self._rows.close()
-        self._raw.close()
-
-    def card(self, generation: str, dims: int, space: str) -> ShardCard:
-        """Make the files durable, and describe them."""
-        (self.folder / _RAW).unlink()
-        files = {}
-        for name in (INDEX_FILE, ROWS_BIN, ROWS_NPY):
-            _sync_file(self.folder / name)
-            files[name] = FileCard.of(self.folder / name)
-        sync_directory(self.folder)
-        return ShardCard(
-            name=self.name,
-            folder=f"{GENERATIONS}/{generation}/{self.folder.name}",
-            documents=self.documents,
-            vectors=self.vectors,
-            dims=dims,
-            space=space,
-            files=files,
-        )
 
 
 class IndexWriter:
@@ -93,6 +38,8 @@ class IndexWriter:
         num_shards: at least 1.
         space: the vector space, as the searcher will name it.
         faiss_key: a Faiss factory string.
+        recall: the recall@10 that searches are tuned to.
+        raw_mapped: map the raw vectors that refine codes, or else read them each time.
     """
 
     def __init__(
@@ -104,6 +51,8 @@ class IndexWriter:
         num_shards: int,
         space: str,
         faiss_key: str = "Flat",
+        recall: float = WANTED_RECALL,
+        raw_mapped: bool = True,
     ) -> None:
         if num_shards < 1:
             raise InputError(f"an index needs at least 1 shard, not {num_shards}")
@@ -113,15 +62,17 @@ class IndexWriter:
         self._dims = dims
         self._space = space
         self._faiss_key = faiss_key
-        self._generation = _unused_generation(index_dir, key)
+        self._recall = recall
+        self._raw_mapped = raw_mapped
+        self._generation = unused_generation(index_dir, key)
         self._folder = index_dir / BUILDING / f"generation-{self._generation}"
         # Rows are cheap to write again; what is dear (vectors) the owner keeps elsewhere.
         shutil.rmtree(self._folder, ignore_errors=True)
         self._shards = [
-            _ShardWriter(self._folder / f"shard-{number:03d}", number)
+            SegmentWriter(self._folder / segment_folder(number), dims)
             for number in range(num_shards)
         ]
-        self._last_document: str | None = None
+        self._extras: list[Path] = []
         self._num_rows = 0
 
     def __enter__(self) -> Self:
@@ -141,78 +92,83 @@ class IndexWriter:
         vectors_ND = np.ascontiguousarray(vectors_ND, dtype=np.float32)
         if vectors_ND.shape != (len(rows), self._dims):
             raise ValueError(f"{len(rows)} rows, vectors of shape {vectors_ND.shape}")
-        for row, vector_D in zip(rows, vectors_ND, strict=True):
-            shard = self._shards[shard_of(row.document, len(self._shards))]
-            if row.document != self._last_document:
-                shard.documents += 1
-                self._last_document = row.document
-            shard.append(self._num_rows, row, vector_D)
-            self._num_rows += 1
+        for number, places in by_shard(rows, len(self._shards)).items():
+            self._shards[number].extend(
+                [self._num_rows + place for place in places],
+                [rows[place] for place in places],
+                vectors_ND[places],
+            )
+        self._num_rows += len(rows)
+
+    def extra(self, name: str) -> Path:
+        """A folder of this name for the owner's own files, published with the generation."""
+        folder = self._folder / name
+        folder.mkdir()
+        self._extras.append(folder)
+        return folder
 
     def publish(
         self, about: dict[str, Any], progress: Callable[[str], None] | None = None
     ) -> Manifest:
         """Write every shard, make them durable, switch to them, and remove what they replace."""
-        recalls = []
-        for shard in self._shards:
-            vectors_ND = shard.finish(self._dims, self._faiss_key)
-            recalls.append(_own_recall(vectors_ND, shard.folder / INDEX_FILE, self._faiss_key))
+        trained = self._trained()
+        for number, shard in enumerate(self._shards):
+            shard.finish(self._faiss_key, trained)
             if progress is not None:
-                progress(shard.name)
-        cards = [shard.card(self._generation, self._dims, self._space) for shard in self._shards]
-        home = self._dir / GENERATIONS / self._generation
-        home.parent.mkdir(exist_ok=True)
-        sync_directory(self._folder)
-        self._folder.rename(home)
-        sync_directory(home.parent)
+                progress(shard_name(number))
+        trials = [shard.trial() for shard in self._shards]
+        tuned = tune(trials, self._recall, mapped=self._raw_mapped)
+        home = f"{GENERATIONS}/{self._generation}"
+        cards = [
+            shard.card(f"{home}/{shard.folder.name}", self._faiss_key, tuned)
+            for shard in self._shards
+        ]
         manifest = Manifest(
             generation=self._generation,
             key=self._key,
             space=self._space,
             dims=self._dims,
             faiss=self._faiss_key,
-            documents=sum(card.documents for card in cards),
-            vectors=sum(card.vectors for card in cards),
-            index_recall=float(np.average(recalls, weights=[c.vectors + 1e-9 for c in cards])),
-            shards=tuple(cards),
+            next_ordinal=self._num_rows,
+            shards=tuple(
+                ShardCard(
+                    name=shard_name(number), dims=self._dims, space=self._space, segments=(card,)
+                )
+                for number, card in enumerate(cards)
+            ),
+            extras=tuple(extra_card(folder, home) for folder in self._extras),
+            wanted_recall=self._recall,
+            raw_mapped=self._raw_mapped,
             about=about,
         )
-        manifest.write(self._dir)
-        for old in home.parent.iterdir():
-            if old != home:
-                shutil.rmtree(old, ignore_errors=True)
+        publish(self._dir, self._folder, manifest)
         return manifest
 
-
-def _unused_generation(index_dir: Path, key: str) -> str:
-    """A name that no generation has: the current one may have the same key and be damaged."""
-    attempt, name = 1, key[:16]
-    while (index_dir / GENERATIONS / name).exists():
-        attempt += 1
-        name = f"{key[:16]}-{attempt}"
-    return name
-
-
-def _own_recall(vectors_ND: Floats, index_file: Path, faiss_key: str) -> float:
-    """Recall@10 of a shard's index against exact search, its own vectors (a spread sample) asking.
-
-    Each vector finds itself in any index, so it is left out of both sides.
-    """
-    if engine.is_exact(faiss_key) or len(vectors_ND) < 2:
-        return 1.0
-    k = min(_RECALL_AT + 1, len(vectors_ND))
-    sample_Q = np.linspace(0, len(vectors_ND) - 1, _RECALL_SAMPLE, dtype=np.int64)
-    queries_QD = np.ascontiguousarray(vectors_ND[sample_Q])
-    truth_QK = engine.exact_neighbours(vectors_ND, queries_QD, k)
-    _, found_QK = engine.search(engine.read_index(index_file), queries_QD, k, exact=False)
-    held = wanted = 0
-    for own, truth, found in zip(sample_Q, truth_QK, found_QK, strict=True):
-        want = set(truth.tolist()) - {int(own)}
-        held += len(want & set(found.tolist()))
-        wanted += len(want)
-    return held / wanted
+    def _trained(self) -> Any | None:
+        """One trained, empty index for all shards, from a sample of them all; None for a kind that
+        needs none.
+        """
+        wanted = training_rows(make(self._faiss_key, self._dims))
+        if not wanted:
+            return None
+        raw = [shard.raw() for shard in self._shards]
+        share = wanted / max(1, self._num_rows)
+        samples = [engine.sample(vectors_ND, round(share * len(vectors_ND))) for vectors_ND in raw]
+        return train(np.concatenate(samples), self._faiss_key)
 
 
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+def by_shard(rows: Sequence[Row], num_shards: int) -> dict[int, list[int]]:
+    """The places of some rows, by the number of the shard that each goes to."""
+    places: dict[int, list[int]] = {}
+    number, document = 0, None
+    for place, row in enumerate(rows):
+        if row.document != document:
+            document = row.document
+            number = shard_of(document, num_shards)
+        places.setdefault(number, []).append(place)
+    return places
+
+
+def segment_folder(number: int) -> str:
+    """The name of the folder of a shard's segment in a generation."""
+    return f"shard-{number:03d}"

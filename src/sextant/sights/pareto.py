@@ -18,6 +18,7 @@ ROOM = 1.15
 """How far the axes go beyond the outermost interval."""
 LABEL_LENGTH = 84
 MARK, LEGEND = 8.5, 19.0
+FEWEST_TICKS = 3
 
 
 def pareto_svg(layouts: Layouts, title: str) -> str:
@@ -70,11 +71,15 @@ def _y(scale: LogScale, value: float) -> float:
 
 
 def ticks(scale: LogScale) -> tuple[float, ...]:
-    """Round values (1, 2, 5 times a power of ten) on a scale; only the powers on a long one."""
+    """Round values on a scale: the coarsest of powers of ten, 1-2-5 and 1 to 9 that gives three."""
     first, last = math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high))
-    long = math.log10(scale.high / scale.low) > 3.0
-    every = [m * 10.0**e for e in range(first, last + 1) for m in ((1,) if long else (1, 2, 5))]
-    return tuple(value for value in every if scale.low <= value <= scale.high)
+    found: tuple[float, ...] = ()
+    for steps in ((1,), (1, 2, 5), range(1, 10)):
+        every = (step * 10.0**power for power in range(first, last + 1) for step in steps)
+        found = tuple(value for value in every if scale.low <= value <= scale.high)
+        if len(found) >= FEWEST_TICKS:
+            break
+    return found
 
 
 def _frame(layouts: Layouts, title: str) -> Iterator[Shape]:

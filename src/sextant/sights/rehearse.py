@@ -69,26 +69,11 @@ def set_stage(
         EngineError: the system cannot be run yet, or an engine is missing.
     """
     check_runnable(workload)
-    assert workload.index is not None
     embedder = open_embedder()
-    precision = "bf16" if embedder.number_format == "bfloat16" else "fp32"
-    config = embedder.folder.config
     asked = passages
     if scale is not None:
         asked = max(1, round(workload.num_vectors * scale))
-    shape = RetrievalShape(
-        passages=1,
-        shards=_shards(plan),
-        dims=embedder.dims,
-        k=workload.index.k,
-        layers=int(config["num_hidden_layers"]),
-        hidden=int(config["hidden_size"]),
-        ffn=int(config["intermediate_size"]),
-        passage_tokens=float(embedder.folder.max_tokens) * 0.7,
-        precision=precision,
-        clients=_CLIENTS,
-        questions=_QUESTIONS,
-    )
+    shape = _bare_shape(workload, plan, embedder)
     key = hashlib.sha256(f"{corpus}|{scale}|{passages}|{minutes}|{shape}".encode()).hexdigest()
     folder = home() / "rehearsals" / key[:12]
     most = asked or _kept(folder) or _affordable(shape, here, workload, minutes)
@@ -112,6 +97,25 @@ def set_stage(
         shape=shape,
         index_dir=folder / "index",
         scale=material.passages / workload.num_vectors,
+    )
+
+
+def _bare_shape(workload: Workload, plan: Plan, embedder: Embedder) -> RetrievalShape:
+    """The plan's shape on this machine's embedder, before a corpus is measured."""
+    assert workload.index is not None
+    config = embedder.folder.config
+    return RetrievalShape(
+        passages=1,
+        shards=_shards(plan),
+        dims=embedder.dims,
+        k=workload.index.k,
+        layers=int(config["num_hidden_layers"]),
+        hidden=int(config["hidden_size"]),
+        ffn=int(config["intermediate_size"]),
+        passage_tokens=float(embedder.folder.max_tokens) * 0.7,
+        precision="bf16" if embedder.number_format == "bfloat16" else "fp32",
+        clients=_CLIENTS,
+        questions=_QUESTIONS,
     )
 
 

@@ -15,7 +15,7 @@ from sextant.fleet import Fleet, HealthPolicy
 MEMBERS = Path(__file__).parents[2] / "integration" / "fleet"
 
 # Members are imported by name in their own processes, which take over this path.
-sys.path.insert(0, str(MEMBERS))
+sys.path[:0] = [str(MEMBERS), str(Path(__file__).parent), str(Path(__file__).parents[3])]
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from sextant.errors import InputError
-from sextant.fleet import Deadline, Fleet, Gang, MemberSpec, MemberState, wire
+from sextant.fleet import Deadline, Fleet, Gang, MemberSpec, MemberState, messages
 
 
 @pytest.fixture(scope="module")
@@ -133,18 +134,22 @@ def test_a_request_that_fails_says_why_and_the_member_goes_on(pair: Gang) -> Non
     assert pair.ask(order("tell"), Deadline.after(5)).full
 
 
-def test_a_message_of_an_old_epoch_is_refused(fleet: Fleet, pair: Gang) -> None:
-    ground = fleet._ground
-    header = wire.pack_request(wire.RequestHeader(0, time.time() + 5, 1))
+def test_a_message_of_an_old_epoch_is_refused(pair: Gang) -> None:
+    ground = pair.roster.ground
+    replies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    listener = ground.session.declare_subscriber(
+        ground.keys.answer("pair"), lambda sample: replies.put(bytes(sample.attachment))
+    )
+    header = messages.RequestHeader(0, 2**40, time.time() + 5)
     key = ground.keys.ask("pair/a", pair.epoch)
-    replies = list(ground.session.get(key, payload=b"", attachment=header, timeout=5.0))
-    assert [wire.unpack_reply(bytes(r.ok.attachment)).outcome for r in replies] == [
-        wire.Outcome.OLD_EPOCH
-    ]
+    ground.session.put(key, b"", attachment=messages.pack_request(header))
+    reply = messages.unpack_reply(replies.get(timeout=5))
+    listener.undeclare()
+    assert (reply.request, reply.outcome) == (2**40, messages.Outcome.OLD_EPOCH)
 
 
 def test_a_beat_of_an_old_epoch_is_refused(pair: Gang) -> None:
-    pair.hear(wire.Beat("pair/a", 0, 1, "elsewhere", "warming", 0))
+    assert pair.roster.hear(messages.Beat("pair/a", 0, 1, "elsewhere", "warming", 0))
     assert pair.states()["pair/a"] is MemberState.UP
     assert pair.pid("pair/a") != 1
 
@@ -154,7 +159,7 @@ def test_a_full_queue_says_so(pair: Gang) -> None:
     refused: list[str] = []
 
     def ask(body: bytes) -> None:
-        gather = pair.ask({"pair/b": body}, Deadline.after(3))
+        gather = pair.ask({"pair/b": body}, Deadline.after(10))
         refused.extend(missing.why for missing in gather.missing)
 
     sleepers.append(threading.Thread(target=ask, args=(order("sleep", s=1.0),)))

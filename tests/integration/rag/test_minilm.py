@@ -107,13 +107,13 @@ def test_indexing_says_what_it_did_and_did_not(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["rag", "search", "q", "--index", "INDEX", "--mode", "hybrid"], 4, "hybrid"),
+        (["rag", "search", "q", "--index", "INDEX", "--filter", "{"], 2, "filter"),
         (["rag", "search", "q", "--index", "absent"], 2, "no index here"),
         (["rag", "search", "", "--index", "INDEX"], 2, "empty"),
         (["rag", "search", "q", "--index", "INDEX", "--k", "0"], 2, "--k"),
         (["rag", "search", "q", "--index", "INDEX", "--deadline", "soon"], 2, "--deadline"),
         (["rag", "search", "q", "--index", "INDEX", "--deadline", "0 s"], 2, "--deadline"),
-        (["rag", "search", "q", "--index", "INDEX", "--model", "absent"], 2, "not a sentence"),
+        (["rag", "search", "q", "--index", "INDEX", "--model", "absent"], 2, "no such model"),
         (["rag", "index", "--corpus", "absent", "--out", "OUT"], 2, "no such corpus"),
         (["rag", "index", "--corpus", "stdlib", "--out", "OUT", "--shards", "0"], 2, "--shards"),
         (["rag", "index", "--corpus", "stdlib", "--out", "OUT", "--faiss", "X"], 2, "Faiss"),

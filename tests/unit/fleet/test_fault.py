@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +8,7 @@ from sextant.errors import InputError
 from sextant.fleet import Fault, FaultKind
 
 SECONDS = st.floats(min_value=0.001, max_value=1e4, allow_nan=False)
-MEMBERS = st.from_regex(r"[a-z]{1,8}/[a-z0-9]{1,4}", fullmatch=True)
+MEMBERS = st.from_regex(r"[a-z]{1,8}/[a-z0-9]{1,4}(\.[0-9])?", fullmatch=True)
 
 
 @st.composite
@@ -23,7 +21,8 @@ def faults(draw: st.DrawFn) -> Fault:
             st.builds(lambda p: {"phase": p}, st.sampled_from(["warming", "up"])),
         )
     )
-    lasts_s = draw(st.none() | SECONDS) if kind is not FaultKind.KILL else None
+    lasts = {FaultKind.KILL: st.none(), FaultKind.CUT: SECONDS}.get(kind, st.none() | SECONDS)
+    lasts_s = draw(lasts)
     delay_s = draw(SECONDS) if kind is FaultKind.SLOW else None
     return Fault(kind=kind, member=draw(MEMBERS), delay_s=delay_s, lasts_s=lasts_s, **when)
 
@@ -42,6 +41,7 @@ def test_a_fault_is_read_as_it_is_written(fault: Fault) -> None:
         "stop:trainer/1@step=40",
         "kill:shard/0@warming",
         "slow:shard/2=50ms@step=5+1.5s",
+        "cut:shard/1.0@2s+3s",
     ],
 )
 def test_the_text_of_the_design_is_kept(text: str) -> None:
@@ -72,6 +72,7 @@ def test_what_is_read() -> None:
         "slow:shard/3=0ms@2s",
         "stop:shard/3@2s+0s",
         "kill:shard/3@1e999s",
+        "cut:shard/3@2s",
     ],
 )
 def test_bad_text_is_refused_with_a_hint(text: str) -> None:
@@ -80,7 +81,18 @@ def test_bad_text_is_refused_with_a_hint(text: str) -> None:
     assert caught.value.hint
 
 
-@given(st.text(max_size=40))
-def test_no_text_does_worse_than_an_input_error(text: str) -> None:
-    with contextlib.suppress(InputError):
-        Fault.parse(text)
+NEAR = st.from_regex(
+    r"(kill|stop|cut|slow|melt):[a-z/0-9.]{0,6}(=[0-9a-z]{0,4})?@[a-z0-9=.]{0,7}(\+[0-9a-z]{0,4})?",
+    fullmatch=True,
+)
+
+
+@given(st.text(max_size=40) | NEAR)
+def test_any_text_is_a_fault_that_reads_back_or_an_input_error_with_a_hint(text: str) -> None:
+    fault: Fault | None = None
+    hint: str | None = None
+    try:
+        fault = Fault.parse(text)
+    except InputError as error:
+        hint = error.hint
+    assert hint or (fault is not None and Fault.parse(str(fault)) == fault)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,15 +26,15 @@ def test_one_that_speaks_is_left_alone() -> None:
 
 
 def test_one_that_is_quiet_is_pinged_before_it_counts_as_silent() -> None:
-    assert verdict(quiet_s=0.3) == Verdict(state=UP, action=Action.PING)
-    silent = verdict(quiet_s=0.6)
-    assert silent == Verdict(state=MemberState.SILENT, why="silent for 0.6 s", action=Action.PING)
+    assert verdict(quiet_s=0.4) == Verdict(state=UP, action=Action.PING)
+    silent = verdict(quiet_s=0.7)
+    assert silent == Verdict(state=MemberState.SILENT, why="silent for 0.7 s", action=Action.PING)
 
 
 def test_one_seen_stopped_is_known_sooner() -> None:
-    stopped = verdict(quiet_s=0.3, process=Process.STOPPED)
+    stopped = verdict(quiet_s=0.4, process=Process.STOPPED)
     assert stopped.state is MemberState.STOPPED
-    assert stopped.why == "silent for 0.3 s, its process is stopped"
+    assert stopped.why == "silent for 0.4 s, its process is stopped"
 
 
 def test_one_seen_running_is_given_more_time() -> None:
@@ -58,6 +59,19 @@ def test_only_its_own_word_brings_a_silent_one_back(process: Process) -> None:
 def test_one_silent_for_too_long_is_killed() -> None:
     assert verdict(state=MemberState.STOPPED, quiet_s=9.0).action is Action.PING
     assert verdict(state=MemberState.STOPPED, quiet_s=10.0).action is Action.KILL
+
+
+def test_one_whose_link_is_lost_is_silent_at_once_and_for_as_long() -> None:
+    lost = verdict(quiet_s=0.1, linked=False)
+    assert lost.state is MemberState.SILENT
+    assert lost.why == "silent for 0.1 s, its link is lost"
+    assert verdict(state=MemberState.SILENT, quiet_s=0.05, linked=True).state is UP
+    assert verdict(state=MemberState.SILENT, quiet_s=10.0, linked=False).action is Action.KILL
+
+
+def test_one_whose_process_is_gone_is_down_and_then_started() -> None:
+    gone = verdict(quiet_s=0.01, linked=False, process=Process.GONE)
+    assert gone == Verdict(state=DOWN, why="its process is gone")
 
 
 def test_one_that_never_spoke_is_killed_in_the_end() -> None:
@@ -91,6 +105,7 @@ def test_nothing_more_is_done_about_one_that_is_out(state: MemberState) -> None:
     state=st.sampled_from(MemberState),
     said=st.sampled_from([STARTING, MemberState.WARMING, UP]),
     process=st.sampled_from(Process),
+    linked=st.booleans(),
     quiet_s=st.floats(0, 1e5),
     in_state_s=st.floats(0, 1e5),
     failures=st.integers(0, 20),
@@ -99,6 +114,7 @@ def test_nobody_quiet_forever_is_left_forever(
     state: MemberState,
     said: MemberState,
     process: Process,
+    linked: bool,
     quiet_s: float,
     in_state_s: float,
     failures: int,
@@ -107,10 +123,13 @@ def test_nobody_quiet_forever_is_left_forever(
         state=state,
         said=said,
         process=process,
+        linked=linked,
         quiet_s=quiet_s,
         in_state_s=in_state_s,
         failures=failures,
     )
     outcome = judge(signs, POLICY)
+    if outcome.state is DOWN:
+        outcome = judge(replace(signs, state=DOWN), POLICY)
     if quiet_s >= 60.0 and in_state_s >= 60.0:
         assert outcome.state.final or outcome.action in (Action.KILL, Action.START)

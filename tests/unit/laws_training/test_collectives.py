@@ -139,6 +139,8 @@ def test_stages_and_what_they_hold(gpt_175b: TransformerShape, a100: Accelerator
     # Korthikanti et al. 2022, section 4.2.3: L (1 + (p-1)/(p m)) layers with interleaving.
     chunked = replace(one, interleave=np.array(2.0))
     assert in_flight(chunked) == pytest.approx(12 * (1 + 11 / 24))
+    # The next stage holds one micro-batch less, or two virtual stages' layers.
+    assert (in_flight(one, 1.0), in_flight(chunked, 1.0)) == (11.0, pytest.approx(16.5))
     few = replace(one, global_batch=np.array(16.0))
     assert in_flight(few) == 4.0
     uneven = replace(one, layers=np.array(78.0), largest_stage=np.array(7.0))

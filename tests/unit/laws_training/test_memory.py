@@ -7,7 +7,14 @@ from dataclasses import replace
 import pytest
 
 from sextant.laws.accelerator import Accelerator
-from sextant.laws.activations import kept_bytes, layer_bytes
+from sextant.laws.activations import (
+    bucket_bytes,
+    head_bytes,
+    kept_bytes,
+    layer_bytes,
+    output_bytes,
+    summand_bytes,
+)
 from sextant.laws.constants import Constants
 from sextant.laws.job import job
 from sextant.laws.layout import Layout
@@ -104,3 +111,92 @@ def test_what_should_save_memory_saves_it(
 def test_a_card_in_fp8_keeps_less(llama_8b: TransformerShape, h100: Accelerator) -> None:
     wide = layer_bytes(job(llama_8b, Layout(), h100, "bf16"))
     assert layer_bytes(job(llama_8b, Layout(), h100, "fp8")) < wide
+
+
+def test_a_visited_expert_keeps_its_input_and_inner_values(
+    deepseek_v3: TransformerShape, h100: Accelerator
+) -> None:
+    one = job(deepseek_v3, Layout(dp=64, ep=64), h100)
+    # Norms 4 h, block inputs 4 h; queries and keys of 192, values of 128 and the core's output
+    # for 128 heads; latent 2 (1536 + 512 + 64); in 58 of 61 layers eight copies of 2 h and nine
+    # experts of 6 x 2048, in the others 6 x 18432.
+    h, moe = 7168.0, 58.0 / 61.0
+    heads = 2.0 * 128 * (192 + 192 + 128) + 2.0 * 128 * 128
+    inner = 6.0 * ((1.0 - moe) * 18432 + moe * 9 * 2048)
+    token = 8.0 * h + heads + 2.0 * (1536 + 512 + 64) + moe * 8 * 2.0 * h + inner
+    assert layer_bytes(one) == pytest.approx(4096 * token)
+
+
+def test_gradients_split_under_a_pipeline_wait_whole_in_one_virtual_stage(
+    llama_8b: TransformerShape, h100: Accelerator, constants: Constants
+) -> None:
+    layout = Layout(pp=4, dp=16, interleave=2, global_batch=128, zero=1)
+    whole = held(job(llama_8b, layout, h100), constants)
+    split = held(job(llama_8b, replace(layout, zero=2), h100), constants)
+    assert split.gradients == pytest.approx(whole.gradients / 16.0)
+    assert split.parameters == pytest.approx(whole.parameters)
+    chunk = (llama_8b.attention_parameters + llama_8b.dense_mlp_parameters + 2 * 4096) * 8 / 2
+    outputs = (4 + 3 / 2) * 8192 * 4096 * 2
+    assert split.working - whole.working == pytest.approx(4.0 * chunk + outputs)
+    # With weights split too, gradients add up whole (torchtitan).
+    full = held(job(llama_8b, replace(layout, zero=3), h100), constants)
+    assert full.gradients == pytest.approx(whole.gradients)
+
+
+def test_the_second_stage_may_be_the_fullest(
+    llama_8b: TransformerShape, h100: Accelerator, constants: Constants
+) -> None:
+    shape = replace(llama_8b, layers=30, vocab=1024)
+    layout = Layout(pp=8, dp=8, global_batch=512, zero=1, embeddings_as_layers=True)
+    one = job(shape, layout, h100)
+    # 32 shared out over 8: the first stage has 3 layers and 8 micro-batches, the second 4 and 7.
+    found = held(one, constants)
+    assert found.activations == pytest.approx(4.0 * 7.0 * kept_bytes(one))
+
+
+@pytest.mark.parametrize(
+    ("to", "each"),
+    [
+        ({"zero": 1}, 6.0),
+        ({"zero": 3}, 12.0),
+        ({"zero": 3, "tp": 2}, 16.0),
+        ({"zero": 3, "fused_cross_entropy": True}, 2.0),
+        ({"zero": 1, "fused_cross_entropy": True}, 2.0),
+    ],
+)
+def test_bytes_of_a_logit(
+    llama_8b: TransformerShape, h100: Accelerator, to: dict[str, int], each: float
+) -> None:
+    one = job(llama_8b, replace(Layout(dp=8), **to), h100)
+    assert head_bytes(one) == pytest.approx(8192 * (128_256 / to.get("tp", 1) * each + 4 * 4096))
+
+
+def test_what_the_first_joined_stacks_hold_besides(
+    gpt_175b: TransformerShape, a100: Accelerator
+) -> None:
+    layout = Layout(
+        tp=4,
+        pp=12,
+        dp=8,
+        micro_batch=2,
+        global_batch=2048,
+        zero=1,
+        recompute="full",
+        sequence_parallel=False,
+        gradient_bytes=2,
+    )
+    narrow = job(gpt_175b, layout, a100, "fp16")
+    # Twelve micro-batches' outputs of 2 x 2,048 x 12,288 in 16 bits; half a billion gradients.
+    assert output_bytes(narrow) == pytest.approx(12 * 2 * 2048 * 12288 * 2)
+    assert (bucket_bytes(narrow), summand_bytes(narrow)) == (1e9, 0.0)
+    wide = job(gpt_175b, replace(layout, gradient_bytes=4), a100, "bf16")
+    assert (bucket_bytes(wide), summand_bytes(wide)) == (0.0, 51200 * 12288 / 4 * 4)
+    plain = job(gpt_175b, replace(layout, zero=0), a100, "fp16")
+    assert (bucket_bytes(plain), summand_bytes(plain)) == (0.0, 0.0)
+
+
+def test_the_maker_frees_outputs_once_sent(llama_8b: TransformerShape, h100: Accelerator) -> None:
+    layout = Layout(pp=4, dp=8, global_batch=64, zero=1)
+    assert output_bytes(job(llama_8b, layout, h100)) == 0.0
+    kept = output_bytes(job(llama_8b, replace(layout, zero=3), h100))
+    assert kept == pytest.approx(4 * 8192 * 4096 * 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from sextant.search.rows import Row
 from sextant.search.writer import IndexWriter
 
 Build = Callable[..., tuple[Path, Manifest]]
+Publish = Callable[..., tuple[Path, Manifest]]
 
 
 @pytest.fixture
@@ -48,3 +49,36 @@ def build(tmp_path: Path) -> Build:
             return index_dir, writer.publish({"made": "by a test"})
 
     return make
+
+
+@pytest.fixture
+def publish(tmp_path: Path) -> Publish:
+    """Publishes rows with their vectors (random ones if none are given) over so many shards."""
+
+    def make(
+        rows: Sequence[Row],
+        num_shards: int,
+        vectors_ND: np.ndarray | None = None,
+        faiss_key: str = "Flat",
+    ) -> tuple[Path, Manifest]:
+        if vectors_ND is None:
+            vectors_ND = unit_vectors(len(rows))
+        index_dir = tmp_path / f"published-{len(list(tmp_path.iterdir()))}"
+        with IndexWriter(
+            index_dir,
+            key="c" * 64,
+            dims=vectors_ND.shape[1],
+            num_shards=num_shards,
+            space="test-space",
+            faiss_key=faiss_key,
+        ) as writer:
+            writer.add(rows, vectors_ND)
+            return index_dir, writer.publish({})
+
+    return make
+
+
+def unit_vectors(num: int, dims: int = 16) -> np.ndarray:
+    """Random unit vectors [num, dims], the same in every run."""
+    vectors_ND = np.random.default_rng(11).standard_normal((num, dims)).astype(np.float32)
+    return vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)

@@ -44,7 +44,7 @@ def test_documents_go_to_shards_evenly_and_for_ever() -> None:
         (None, "torn"),
     ],
 )
-@pytest.mark.parametrize("name", ["vectors.faiss", "rows.bin", "rows.npy"])
+@pytest.mark.parametrize("name", ["vectors.faiss", "rows.bin", "rows.npy", "documents.npy"])
 def test_a_damaged_shard_is_named_and_the_others_serve(
     vectors: np.ndarray,
     build: Build,
@@ -53,7 +53,7 @@ def test_a_damaged_shard_is_named_and_the_others_serve(
     says: str,
 ) -> None:
     index_dir, manifest = build(vectors, 4)
-    path = index_dir / manifest.shards[1].folder / name
+    path = index_dir / manifest.shards[1].segments[0].folder / name
     if damage is None:
         path.unlink()
     else:
@@ -73,7 +73,7 @@ def test_an_index_whose_every_shard_is_damaged_is_refused(
     vectors: np.ndarray, build: Build
 ) -> None:
     index_dir, manifest = build(vectors, 1)
-    (index_dir / manifest.shards[0].folder / "vectors.faiss").write_bytes(b"")
+    (index_dir / manifest.shards[0].segments[0].folder / "vectors.faiss").write_bytes(b"")
     with pytest.raises(InputError, match="shard/0"):
         open_local(index_dir, manifest)
 
@@ -99,7 +99,7 @@ def test_the_same_key_may_be_published_again(vectors: np.ndarray, build: Build) 
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": "other/9"}', '{"format": "sextant-index/1", "shards": []}']
+    "text", ["", "{", "[]", '{"format": "other/9"}', '{"format": "sextant-index/2", "shards": []}']
 )
 def test_a_damaged_manifest_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / MANIFEST).write_text(text)

@@ -14,7 +14,8 @@ from sextant.cli.main import main
 from sextant.cli.plan import plan_for
 from sextant.plan.quantity import Plan
 from sextant.sights.layouts import layouts_of
-from sextant.sights.onepage import markdown_page, print_page
+from sextant.sights.onepage.markdown import markdown_page
+from sextant.sights.onepage.terminal import print_page
 from sextant.sights.pareto import pareto_png, pareto_svg, ticks
 from sextant.sights.scales import LogScale
 
@@ -68,6 +69,7 @@ def test_the_figure_has_the_front_and_the_limit(plan: Plan) -> None:
 def test_ticks_are_round() -> None:
     assert ticks(LogScale(low=0.9, high=30.0)) == (1.0, 2.0, 5.0, 10.0, 20.0)
     assert ticks(LogScale(low=0.9, high=2e4)) == (1.0, 10.0, 100.0, 1000.0, 10000.0)
+    assert ticks(LogScale(low=5.2, high=14.0)) == (6.0, 7.0, 8.0, 9.0, 10.0)
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])

@@ -16,8 +16,10 @@ from sights_plans import ROWS, at, quantity, rag_plan
 
 from sextant.axes import Axis
 from sextant.plan.quantity import Budget, Ceiling, Lean, Plan, Stage
-from sextant.sights.onepage import html_page, markdown_page, print_page, words
-from sextant.sights.onepage.html import _fitted
+from sextant.sights.onepage import words
+from sextant.sights.onepage.html import _fitted, html_page
+from sextant.sights.onepage.markdown import markdown_page
+from sextant.sights.onepage.terminal import print_page
 from sextant.sights.sheet import SMALLEST_PT, fitting_size_pt
 
 NASTY = "<script>alert('x')</script> | [red]b[/red] \x1b[31m\x07 `c` & \"d\" ‮"

@@ -1,38 +1,48 @@
 """Building an index: corpus -> chunks -> vectors -> shards, resumable and published in one switch.
 
 Memory stays bounded whatever the corpus: chunks are spilled to a file, embedded a block at a time,
-and written to their shards at once.
+and written to their shards at once. The index that was there serves until the new one is durable.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sextant.errors import InputError
 from sextant.search import engine
+from sextant.search.change import IndexChange
+from sextant.search.generations import BUILDING
 from sextant.search.manifest import MANIFEST, Manifest
-from sextant.search.shard import verify
-from sextant.search.writer import BUILDING, IndexWriter
-from sextant.systems.rag.blocks import BlockStore
+from sextant.search.segment_writer import disk_error
+from sextant.search.verify import verify, verify_extra
+from sextant.search.workshop import workshop
+from sextant.search.writer import IndexWriter
+from sextant.systems.rag import blocks
+from sextant.systems.rag.blocks import BlockStore, Encoder, OwnEncoder, embedded
 from sextant.systems.rag.chunk import ChunkRule
 from sextant.systems.rag.document import Corpus, Troubles
 from sextant.systems.rag.embed import Embedder
+from sextant.systems.rag.folding import FOLD_AT
+from sextant.systems.rag.folding.fold import EXTRA, Folding
+from sextant.systems.rag.folding.log import Folded
+from sextant.systems.rag.intake import Intake
 from sextant.systems.rag.passage import to_row
 from sextant.systems.rag.progress import Progress, Silent
 from sextant.systems.rag.spill import Spill
 
 MOST_SHARDS = 1024
 """More processes than any one machine serves; each also keeps files open while it is written."""
-_KEY_VERSION = "rag-build/1"
+_MOST_CHUNK_TOKENS = 512
+"""A passage is something to be read: a model with a window of thousands gets no longer ones."""
+_KEY_VERSION = "rag-build/2"
+# Where the model and the corpus lie does not change the index; what is in them does.
+_NOT_IN_THE_KEY = ("corpus", "model_path", "folded")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,8 +53,8 @@ class BuildReport:
         manifest: the index that is current now.
         up_to_date: nothing had to be done.
         embedded: chunks that were embedded in this run.
-        reused: chunks whose vectors were there already: of an earlier, killed run, or of the same
-            text earlier in this one.
+        reused: chunks whose vectors an earlier, killed run has left.
+        folded: near-duplicates that are remembered and not indexed.
         seconds: wall time of the whole build.
         embed_s: wall time of embedding alone.
         troubles: what was skipped or mended in the corpus, one line a kind.
@@ -54,6 +64,7 @@ class BuildReport:
     up_to_date: bool
     embedded: int = 0
     reused: int = 0
+    folded: tuple[Folded, ...] = ()
     seconds: float = 0.0
     embed_s: float = 0.0
     troubles: tuple[str, ...] = ()
@@ -68,11 +79,14 @@ def build_index(
     faiss_key: str = "Flat",
     overlap_tokens: int = 32,
     first_window: bool | None = None,
+    fold_at: float | None = FOLD_AT,
+    encoder: Encoder | None = None,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Build the index of a corpus in `index_dir`, or go on with a build that was killed there.
 
-    The old index stays current until the new one is durable. Building the same again does nothing.
+    The old index stays current until the new one is durable, and stays on disk as long as anybody
+    serves it; the new one may have another model. Building the same again does nothing.
 
     Args:
         corpus: what `open_corpus` opened.
@@ -83,6 +97,8 @@ def build_index(
         overlap_tokens: the most that neighbouring chunks share, in whole sentences.
         first_window: index the first window of each document only, as sentence-transformers sees
             it; by default what the corpus says (BEIR's do).
+        fold_at: from which similarity on near-duplicates are folded; None keeps all documents.
+        encoder: makes the vectors; by default the embedder itself.
         progress: hears how far it is.
 
     Raises:
@@ -96,26 +112,42 @@ def build_index(
         hint = f"from 1 to {MOST_SHARDS}"
         raise InputError(f"{num_shards} shards", where="--shards", hint=hint)
     engine.check_key(faiss_key, embedder.dims)
-    window = embedder.folder.max_tokens - embedder.folder.num_special_tokens
-    rule = ChunkRule(
-        max_tokens=window,
-        overlap_tokens=min(overlap_tokens, window // 4),
-        first_only=corpus.first_window if first_window is None else first_window,
-    )
+    first_only = corpus.first_window if first_window is None else first_window
+    rule = chunk_rule(embedder, overlap_tokens, first_only=first_only)
+    wish = _Wish(num_shards, faiss_key, about_index(corpus, embedder, rule, fold_at))
     try:
-        with _building(index_dir) as workshop:
-            spill, troubles = Spill(workshop / "chunks.msgpack"), Troubles()
-            progress.stage("reading and cutting", None)
-            spill.write(corpus, embedder, rule, troubles, progress)
-            wish = _Wish(num_shards, faiss_key, _about(corpus, embedder, rule))
-            made = _make(index_dir, wish, spill, embedder, progress)
-            shutil.rmtree(workshop, ignore_errors=True)
+        with workshop(index_dir) as folder:
+            troubles = Troubles()
+            with Spill(folder / "chunks.msgpack") as spill:
+                folding = Folding(fold_at, folder / "folded.bin") if fold_at else None
+                intake = Intake(
+                    embedder.folder,
+                    rule,
+                    spill,
+                    folding=folding,
+                    unchanged=None,
+                    troubles=troubles,
+                    progress=progress,
+                )
+                progress.stage("reading and cutting", None)
+                intake.take(corpus.documents(troubles))
+                made = _make(index_dir, wish, spill, folding, embedder, encoder, progress)
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise InputError(
-            f"cannot write the index: {error.strerror or error}",
-            where=str(error.filename or index_dir),
-        ) from error
+        raise disk_error(error, index_dir) from error
     return replace(made, seconds=time.perf_counter() - start_s, troubles=tuple(troubles.lines()))
+
+
+def chunk_rule(embedder: Embedder, overlap_tokens: int, *, first_only: bool) -> ChunkRule:
+    """How documents are cut for a model."""
+    folder = embedder.folder
+    spent = folder.num_special_tokens + len(folder.spans(folder.document_prompt))
+    window = folder.max_tokens - spent
+    if not first_only:
+        window = min(window, _MOST_CHUNK_TOKENS)
+    return ChunkRule(
+        max_tokens=window, overlap_tokens=min(overlap_tokens, window // 4), first_only=first_only
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +158,30 @@ class _Wish:
     faiss_key: str
     about: dict[str, Any]
 
-    def key(self, chunks_sha256: str) -> str:
-        """Identifies the build: the same wish over the same chunks gives the same index."""
-        # Where the model and the corpus lie does not change the index; what is in them does.
-        about = {k: v for k, v in self.about.items() if k not in ("corpus", "model_path")}
-        told = [_KEY_VERSION, self.num_shards, self.faiss_key, about, chunks_sha256]
+    def key(self, spill: Spill, folding: Folding | None) -> str:
+        """Identifies the build: the same wish over the same documents gives the same index."""
+        about = {k: v for k, v in self.about.items() if k not in _NOT_IN_THE_KEY}
+        folded = sorted((one.id, one.content) for one in folding.log) if folding else []
+        told = [_KEY_VERSION, self.num_shards, self.faiss_key, about, spill.sha256, folded]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _make(
-    index_dir: Path, wish: _Wish, spill: Spill, embedder: Embedder, progress: Progress
+    index_dir: Path,
+    wish: _Wish,
+    spill: Spill,
+    folding: Folding | None,
+    embedder: Embedder,
+    encoder: Encoder | None,
+    progress: Progress,
 ) -> BuildReport:
     """Embed and publish, unless the current index is what is wished for, and whole."""
-    key = wish.key(spill.sha256)
+    key = wish.key(spill, folding)
     manifest = _current(index_dir)
+    folded = tuple(folding.log) if folding else ()
     if manifest is not None and manifest.key == key and _whole(index_dir, manifest):
-        return BuildReport(manifest=manifest, up_to_date=True)
-    store = BlockStore(index_dir / BUILDING / "vectors", embedder)
+        return BuildReport(manifest=manifest, up_to_date=True, folded=folded)
+    store = open_store(index_dir, embedder, encoder)
     with IndexWriter(
         index_dir,
         key=key,
@@ -151,31 +190,50 @@ def _make(
         space=embedder.folder.fingerprint,
         faiss_key=wish.faiss_key,
     ) as writer:
-        embed_s = _fill(writer, store, spill, progress)
+        embed_s = fill(writer, store, spill, embedder.dims, progress)
+        if folding is not None:
+            folding.write(lambda _instead: writer.extra(EXTRA))
         progress.stage("writing shards", wish.num_shards)
-        manifest = writer.publish(wish.about, lambda _name: progress.advance())
+        about = {**wish.about, "folded": len(folded)}
+        manifest = writer.publish(about, lambda _name: progress.advance())
     return BuildReport(
         manifest=manifest,
         up_to_date=False,
         embedded=store.num_embedded,
         reused=store.num_reused,
+        folded=folded,
         embed_s=embed_s,
     )
 
 
-def _fill(writer: IndexWriter, store: BlockStore, spill: Spill, progress: Progress) -> float:
+def open_store(index_dir: Path, embedder: Embedder, encoder: Encoder | None) -> BlockStore:
+    """Where the vectors of a build in `index_dir` are kept until it is published."""
+    folder = index_dir / BUILDING / "vectors"
+    return BlockStore(folder, embedder, encoder or OwnEncoder(embedder))
+
+
+def fill(
+    writer: IndexWriter | IndexChange,
+    store: BlockStore,
+    spill: Spill,
+    dims: int,
+    progress: Progress,
+) -> float:
     """Embed every chunk and hand it to its shard; returns the seconds that embedding took."""
     progress.stage("embedding", spill.num_chunks)
-    embed_s = 0.0
-    for block in spill.blocks():
-        start_s = time.perf_counter()
-        vectors_ND = store.vectors([chunk.embedded for chunk in block], progress.advance)
-        embed_s += time.perf_counter() - start_s
-        writer.add([to_row(chunk) for chunk in block], vectors_ND)
-    return embed_s
+    windows = spill.windows(blocks.BLOCK_CHUNKS * blocks.WINDOW_BLOCKS)
+    start_s = time.perf_counter()
+    write_s = 0.0
+    for chunks, vectors_ND in embedded(windows, store, dims, progress.advance):
+        write_start_s = time.perf_counter()
+        writer.add([to_row(chunk) for chunk in chunks], vectors_ND)
+        write_s += time.perf_counter() - write_start_s
+    return time.perf_counter() - start_s - write_s
 
 
-def _about(corpus: Corpus, embedder: Embedder, rule: ChunkRule) -> dict[str, Any]:
+def about_index(
+    corpus: Corpus, embedder: Embedder, rule: ChunkRule, fold_at: float | None
+) -> dict[str, Any]:
     """What the index remembers of how it was made; a searcher needs the model."""
     folder = embedder.folder
     return {
@@ -186,6 +244,7 @@ def _about(corpus: Corpus, embedder: Embedder, rule: ChunkRule) -> dict[str, Any
         "model_fingerprint": folder.fingerprint,
         "number_format": embedder.number_format,
         "chunking": asdict(rule),
+        "fold_at": fold_at,
     }
 
 
@@ -200,28 +259,21 @@ def _current(index_dir: Path) -> Manifest | None:
 
 
 def _whole(index_dir: Path, manifest: Manifest) -> bool:
-    """Whether every shard of the current index is as it was published."""
+    """Whether the current index is as it was published."""
     try:
-        for card in manifest.shards:
-            verify(index_dir / card.folder, card)
+        check(index_dir, manifest)
     except InputError:
         return False
     return True
 
 
-@contextmanager
-def _building(index_dir: Path) -> Iterator[Path]:
-    """The folder for work in progress, held by this process alone.
+def check(index_dir: Path, manifest: Manifest) -> None:
+    """Read every file of an index through.
 
     Raises:
-        InputError: another process is building here.
+        InputError: a file is missing, torn or changed; it is named.
     """
-    workshop = index_dir / BUILDING
-    index_dir.mkdir(parents=True, exist_ok=True)
-    with (index_dir / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError("another build is at work here", where=str(index_dir)) from None
-        workshop.mkdir(exist_ok=True)
-        yield workshop
+    for segment in manifest.segments():
+        verify(index_dir, segment)
+    for extra in manifest.extras:
+        verify_extra(index_dir, extra)

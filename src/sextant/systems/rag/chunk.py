@@ -5,10 +5,11 @@ document.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from sextant.search.rows import Scalar
 from sextant.systems.rag.document import Document
 from sextant.systems.rag.sentences import paragraph_starts, sentence_starts, strip_span
 
@@ -28,13 +29,22 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A passage: `text` is `document.text[start:end]`."""
+    """A passage: `text` is `document.text[start:end]`.
+
+    `rest` is what follows it in a document of which this is the only chunk: the model does not see
+    it, lexical search does. `gap` is what lies before it and in no chunk, which is white space:
+    with it the chunks of a document give back its text. `fields` and `groups` are the document's.
+    """
 
     document: str
     title: str
     start: int
     end: int
     text: str
+    rest: str = ""
+    gap: str = ""
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
     @property
     def embedded(self) -> str:
@@ -68,17 +78,23 @@ def chunks(document: Document, tokenizer: Tokenizer, rule: ChunkRule) -> Iterato
     """
     title_tokens = len(tokenizer.spans(document.title)) if document.title else 0
     room = max(rule.max_tokens - title_tokens, rule.max_tokens // 2)
+    reached = 0
     made = False
+    about = (document.fields, document.groups)
     for start, end in _segments(document.text):
         for span in _cut(document.text[start:end], tokenizer, room, rule.overlap_tokens):
             span = strip_span(document.text, start + span[0], start + span[1])
             if span[0] < span[1]:
                 made = True
-                yield Chunk(document.id, document.title, *span, document.text[span[0] : span[1]])
+                text = document.text[span[0] : span[1]]
+                rest = document.text[span[1] :] if rule.first_only else ""
+                gap = document.text[reached : span[0]]
+                reached = max(reached, span[1])
+                yield Chunk(document.id, document.title, *span, text, rest, gap, *about)
                 if rule.first_only:
                     return
     if not made:
-        yield Chunk(document.id, document.title, 0, 0, "")
+        yield Chunk(document.id, document.title, 0, 0, "", "", "", *about)
 
 
 def _segments(text: str) -> Iterator[tuple[int, int]]:

@@ -5,20 +5,30 @@ way.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
 from sextant.errors import InputError
+from sextant.search.rows import Scalar
+
+KINDS = ".txt, .md, .rst, .html, .pdf, .jsonl and .parquet"
+"""The files that are read, for a person."""
+_MOST_SAID = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document. Offsets of its chunks count characters (code points) of `text`."""
+    """One document. Offsets of its chunks count characters (code points) of `text`.
+
+    `fields` are its metadata, for filters; `groups` may read it, or everybody if there is none.
+    """
 
     id: str
     title: str
     text: str
+    fields: Mapping[str, Scalar] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -64,7 +74,17 @@ class Corpus:
         seen: set[str] = set()
         yield from islice(self._distinct(troubles, seen), self.limit)
         if not seen:
-            raise InputError("no document with text in this corpus", where=self.name)
+            raise InputError(
+                "no document with text in this corpus" + self._why(troubles),
+                where=self.name,
+                hint=f"what is read: {KINDS}",
+            )
+
+    @staticmethod
+    def _why(troubles: Troubles) -> str:
+        """What was wrong with what there was, if anything."""
+        said = troubles.lines()
+        return f" ({'; '.join(said[:_MOST_SAID])})" if said else ""
 
     def _distinct(self, troubles: Troubles, seen: set[str]) -> Iterator[Document]:
         for document in self.read(troubles):

@@ -60,6 +60,8 @@ def drill(
     truth = [
         _ids(service.search(vector_D, k=k, deadline_s=_TRUTH_DEADLINE_S)) for vector_D in vectors_QD
     ]
+    # The first answer in words opens what vectors do not need; a drill is not the time for it.
+    service.ask(questions[0], k=k, deadline_s=_TRUTH_DEADLINE_S)
     asked: list[Asked] = []
     partial: list[Result] = []
     with Drill(service.gang, faults) as running:

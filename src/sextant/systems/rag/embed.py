@@ -6,7 +6,9 @@ Shape suffixes: N texts, B texts in a batch, L tokens, H hidden size, D dimensio
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -19,10 +21,10 @@ from sextant.systems.rag.model import ModelFolder, find_model
 Floats = npt.NDArray[np.float32]
 Format = Literal["float32", "bfloat16"]
 
-# Tokens in a batch, padding included: more does not fill the cores better, and its states leave the
+# Tokens in a batch, padding included: more does not fill a core better, and its states leave the
 # caches.
-_BATCH_TOKENS = 4096
-_ONE_THREAD_TOKENS = 256
+_BATCH_TOKENS = 2048
+_ONE_THREAD_TOKENS = 128
 
 
 class Embedder(Protocol):
@@ -50,12 +52,24 @@ class Embedder(Protocol):
         ...
 
 
-def open_embedder(model: str | None = None, *, number_format: Format | None = None) -> Embedder:
-    """The embedder of a local model folder, or of the MiniLM that comes with Sextant.
+def open_embedder(
+    model: str | None = None,
+    *,
+    number_format: Format | None = None,
+    num_threads: int | None = None,
+    num_shares: int | None = None,
+) -> Embedder:
+    """The embedder of a local model, or of the MiniLM that comes with Sextant.
 
     Weights are read at the first `encode`. Without a `number_format` it is bfloat16 where the
     processor multiplies it natively (twice the rate of float32, vectors at a cosine of 0.9999
     and more to float32's), else float32.
+
+    Args:
+        model: a folder, or a name in the local cache.
+        number_format: what to compute in.
+        num_threads: threads to compute with; by default as many as the process has cores.
+        num_shares: into how many parts texts are divided at the least; by default the threads.
 
     Raises:
         InputError: the folder holds no model.
@@ -65,7 +79,7 @@ def open_embedder(model: str | None = None, *, number_format: Format | None = No
     plain = is_plain_bert(folder.config) and (folder.path / "model.safetensors").is_file()
     stack = folder.modules in (("Transformer", "Pooling"), ("Transformer", "Pooling", "Normalize"))
     if plain and stack and folder.pooling in ("mean", "cls"):
-        return BertEmbedder(folder, number_format)
+        return BertEmbedder(folder, number_format, num_threads, num_shares)
     return SentenceTransformersEmbedder(folder)
 
 
@@ -82,13 +96,26 @@ def native_format() -> Format:
 class BertEmbedder:
     """Our own forward pass of a BERT with mean or first-token pooling: torch is all that it
     imports.
+
+    Each core takes a batch of its own. Two cores at one batch wait for each other after every
+    product, and spin while they wait: alone on the machine that costs little, but beside seven busy
+    processes the same abstracts took 44 s of processor time in place of 15 s (docs/log.md).
     """
 
-    def __init__(self, folder: ModelFolder, number_format: Format | None) -> None:
+    def __init__(
+        self,
+        folder: ModelFolder,
+        number_format: Format | None,
+        num_threads: int | None = None,
+        num_shares: int | None = None,
+    ) -> None:
         self.folder = folder
         self._format = number_format
         self._bert: Any = None
-        self._threads = len(os.sched_getaffinity(0))
+        self._loading = threading.Lock()
+        self._num_threads = num_threads or len(os.sched_getaffinity(0))
+        self._num_shares = num_shares or self._num_threads
+        self._threads: ThreadPoolExecutor | None = None
 
     @property
     def number_format(self) -> Format:
@@ -105,32 +132,52 @@ class BertEmbedder:
     def encode(self, texts: Sequence[str]) -> Floats:
         """See `Embedder`."""
         ids_N = self.folder.token_ids(list(texts))
+        lengths_N = [len(ids) for ids in ids_N]
+        self._load()
         vectors_ND = np.empty((len(texts), self.dims), np.float32)
-        for batch_B in _batches([len(ids) for ids in ids_N]):
+        # A question is too little work to share, and goes without another thread.
+        alone = sum(lengths_N) <= _ONE_THREAD_TOKENS or self._num_shares == 1
+        share = (
+            _BATCH_TOKENS if alone else max(_ONE_THREAD_TOKENS, sum(lengths_N) // self._num_shares)
+        )
+        batches = list(_batches(lengths_N, min(_BATCH_TOKENS, share)))
+
+        def encode_batch(batch_B: list[int]) -> None:
             vectors_ND[batch_B] = self._encode_batch([ids_N[text] for text in batch_B])
+
+        # The longest first: what is left for one core alone at the end is little.
+        alone = alone or self._num_threads == 1
+        for _ in (map if alone else self._pool.map)(encode_batch, reversed(batches)):
+            pass
         return vectors_ND
+
+    @property
+    def _pool(self) -> ThreadPoolExecutor:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(self._num_threads, "embed")
+        return self._threads
+
+    def _load(self) -> None:
+        with self._loading:
+            if self._bert is None:
+                from sextant.systems.rag.bert import Bert
+
+                self._bert = Bert(self.folder.path, dtype=getattr(_torch(), self.number_format))
 
     def _encode_batch(self, ids_B: list[list[int]]) -> Floats:
         torch = _torch()
-        if self._bert is None:
-            from sextant.systems.rag.bert import Bert
-
-            self._bert = Bert(self.folder.path, dtype=getattr(torch, self.number_format))
-        longest = max(map(len, ids_B))
-        ids_BL = torch.zeros((len(ids_B), longest), dtype=torch.int64)
-        mask_BL = torch.zeros((len(ids_B), longest), dtype=torch.bool)
+        torch.set_num_threads(1)  # of this thread alone
+        lengths_B = [len(ids) for ids in ids_B]
+        ids_BL = torch.zeros((len(ids_B), max(lengths_B)), dtype=torch.int64)
         for row, ids in enumerate(ids_B):
             ids_BL[row, : len(ids)] = torch.tensor(ids)
-            mask_BL[row, : len(ids)] = True
-        # A question is too little work to share: a second thread saves a quarter of its time, and
-        # then spins on a core that the shards it is about to ask are waiting for.
-        torch.set_num_threads(1 if ids_BL.numel() <= _ONE_THREAD_TOKENS else self._threads)
-        states_BLH = self._bert(ids_BL, mask_BL).float()
+        states_BLH = self._bert(ids_BL, lengths_B).float()
         if self.folder.pooling == "cls":
             pooled_BD = states_BLH[:, 0]
         else:
+            own_BL = torch.arange(max(lengths_B)) < torch.tensor(lengths_B)[:, None]
             # A sum and not a mean: the vector is scaled to unit length right away.
-            pooled_BD = (states_BLH * mask_BL[:, :, None]).sum(dim=1)
+            pooled_BD = (states_BLH * own_BL[:, :, None]).sum(dim=1)
         vectors_BD: Floats = torch.nn.functional.normalize(pooled_BD, dim=1).numpy()
         return vectors_BD
 
@@ -165,20 +212,24 @@ class SentenceTransformersEmbedder:
     @property
     def dims(self) -> int:
         """See `Embedder`."""
-        return int(self._model.get_sentence_embedding_dimension())
+        model = self._model
+        # Renamed in sentence-transformers 6.
+        name = "get_embedding_dimension"
+        ask = getattr(model, name, None) or model.get_sentence_embedding_dimension
+        return int(ask())
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """See `Embedder`."""
         if not texts:
             return np.empty((0, self.dims), np.float32)
         vectors_ND: Floats = self._model.encode(
-            list(texts), normalize_embeddings=True, show_progress_bar=False
+            list(texts), prompt="", normalize_embeddings=True, show_progress_bar=False
         )
         return vectors_ND
 
 
 def encode_blocks(
-    embedder: Embedder, texts: Sequence[str], done: Callable[[int], None], block: int = 64
+    embedder: Embedder, texts: Sequence[str], done: Callable[[int], None], block: int = 128
 ) -> Floats:
     """Encode with a word after every `block` texts; for progress within a large batch."""
     # Lengths mix within a block, so sort first: padding is work for nothing.
@@ -191,13 +242,13 @@ def encode_blocks(
     return vectors_ND
 
 
-def _batches(lengths: list[int]) -> Iterator[list[int]]:
-    """Texts in batches of like length, at most `_BATCH_TOKENS` padded tokens each."""
+def _batches(lengths: list[int], most_tokens: int) -> Iterator[list[int]]:
+    """Texts in batches of like length, at most `most_tokens` padded tokens each; shortest first."""
     order = sorted(range(len(lengths)), key=lambda text: lengths[text])
     start = 0
     while start < len(order):
         end = start + 1
-        while end < len(order) and (end + 1 - start) * lengths[order[end]] <= _BATCH_TOKENS:
+        while end < len(order) and (end + 1 - start) * lengths[order[end]] <= most_tokens:
             end += 1
         yield order[start:end]
         start = end

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
+
+import numpy as np
 
 from sextant.errors import EngineError, InputError
 from sextant.fleet import Deadline
-from sextant.search.searcher import Hit
+from sextant.search.merge import Hit
+from sextant.search.wire import Mode
 from sextant.systems.rag.beir import Qrels
 from sextant.systems.rag.metrics import ndcg, recall, reciprocal_rank
 from sextant.systems.rag.progress import Progress, Silent
 from sextant.systems.rag.service import Service
+from sextant.systems.rag.wanted import Wanted
 
 _DEPTH = 100
 _BATCH = 64
@@ -43,10 +47,12 @@ def evaluate(
     queries: dict[str, str],
     qrels: Qrels,
     *,
+    mode: str | None = None,
     deadline_s: float = 60.0,
     progress: Progress | None = None,
 ) -> Scores:
-    """Score the service on the judged queries, a batch of queries to a message.
+    """Score the service on the judged queries, a batch of queries to a message, as a caller who may
+    see every document.
 
     A judged query without a text does not count, nor one without a relevant document.
 
@@ -62,7 +68,8 @@ def evaluate(
     rankings: dict[str, list[tuple[str, float]]] = {}
     for start in range(0, len(judged), _BATCH):
         batch = judged[start : start + _BATCH]
-        ranked = rank_documents(service, [queries[q] for q in batch], deadline_s=deadline_s)
+        texts = [queries[query] for query in batch]
+        ranked = rank_documents(service, texts, mode=mode, deadline_s=deadline_s)
         rankings |= dict(zip(batch, ranked, strict=True))
         progress.advance(len(batch))
     names = {query: [document for document, _ in rankings[query]] for query in judged}
@@ -76,27 +83,49 @@ def evaluate(
 
 
 def rank_documents(
-    service: Service, questions: Sequence[str], *, depth: int = _DEPTH, deadline_s: float = 60.0
+    service: Service,
+    questions: Sequence[str],
+    *,
+    mode: str | None = None,
+    depth: int = _DEPTH,
+    deadline_s: float = 60.0,
 ) -> list[list[tuple[str, float]]]:
     """The best `depth` documents of each question with their scores, a document scored by its best
     passage.
 
+    By words fewer are found where fewer hold any of them.
+
     Raises:
         EngineError: a shard did not answer.
     """
-    questions_QD = service.embed(questions)
+    wanted = Wanted.of(depth, mode, None, None, has_text=True)
+    if wanted.mode == Mode.LEXICAL:
+        questions_QD = np.empty((len(questions), 0), np.float32)
+    else:
+        questions_QD = service.embed(questions)
     manifest = service.manifest
     # Passages of one document crowd each other: look deeper until enough documents are in sight.
-    k = min(2 * depth, max(manifest.vectors, 1))
+    crowded = manifest.vectors > manifest.documents
+    k = min(2 * depth if crowded else depth, max(manifest.vectors, 1))
     while True:
-        found = service.search_vectors(questions_QD, k=k, deadline=Deadline.after(deadline_s))
+        found = service.search_vectors(
+            questions_QD,
+            k=k,
+            deadline=Deadline.after(deadline_s),
+            texts=questions,
+            wanted=replace(wanted, k=k),
+        )
         if found.missing:
             raise EngineError(
                 f"{len(found.missing)} shards did not answer: {', '.join(map(str, found.missing))}"
             )
         ranked = [_by_document(hits) for hits in found.hits]
-        wanted = min(depth, manifest.documents)
-        if k >= manifest.vectors or all(len(documents) >= wanted for documents in ranked):
+        # Fewer than k passages are all that there are.
+        enough = min(depth, manifest.documents)
+        if k >= manifest.vectors or all(
+            len(documents) >= enough or len(hits) < k
+            for documents, hits in zip(ranked, found.hits, strict=True)
+        ):
             return [documents[:depth] for documents in ranked]
         k = min(4 * k, manifest.vectors)
 

@@ -1,4 +1,4 @@
-"""Text files of a folder: .txt, .md, .rst and .html, each one document."""
+"""The files of a folder, and those of text (.txt, .md, .rst and .html), each one document."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sextant.errors import InputError, missing_engine
-from sextant.systems.rag.document import Document, Troubles
+from sextant.systems.rag.document import KINDS, Document, Troubles
 
 MAX_FILE_BYTES = 64 << 20
 _PLAIN = frozenset({".txt", ".text", ".md", ".markdown", ".rst"})
 _HTML = frozenset({".html", ".htm", ".xhtml"})
-_LINES = frozenset({".jsonl", ".ndjson"})
+LINES = frozenset({".jsonl", ".ndjson"})
+PDF = frozenset({".pdf"})
+PARQUET = frozenset({".parquet", ".pq"})
+_READ = _PLAIN | _HTML | LINES | PDF | PARQUET
 _LOOK_BYTES = 8192
 _MOST_BROKEN = 0.3
 _RST_UNDERLINE = re.compile(r"[=\-~^\"'#*+]{3,}")
 _BLANK_LINES = re.compile(r"[ \t]*\n\s*\n\s*")
 
 
-def text_files(folder: Path, troubles: Troubles) -> Iterator[Path]:
+def files_of(folder: Path, troubles: Troubles) -> Iterator[Path]:
     """The files of a kind that is read, under `folder` in sorted order, hidden ones left out.
 
     Links to folders are followed unless they lead back to a folder that is being read.
@@ -44,7 +47,7 @@ def _walk(folder: Path, above: tuple[Path, ...], troubles: Troubles) -> Iterator
                 troubles.note("link that leads back to its own folder, skipped", str(path))
             else:
                 yield from _walk(path, (*above, real), troubles)
-        elif path.suffix.lower() in _PLAIN | _HTML | _LINES:
+        elif path.suffix.lower() in _READ:
             yield path
         else:
             troubles.note("file of a kind that is not read, skipped", str(path))
@@ -79,7 +82,7 @@ def read_file(
             why = f"unreadable file ({error.strerror})"
     if why is not None:
         if strict:
-            raise InputError(why, where=str(path), hint=".txt, .md, .rst, .html or .jsonl")
+            raise InputError(why, where=str(path), hint=f"what is read: {KINDS}")
         troubles.note(f"{why}, skipped", str(path))
         return None
     text = decode(data, str(path), troubles)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sextant.errors import InputError
 from sextant.systems.rag.document import Document, Troubles
 from sextant.systems.rag.files import decode
+from sextant.systems.rag.records import Columns, to_document
 
 MAX_LINE_BYTES = 16 << 20
 
 
-def read_jsonl(path: Path, troubles: Troubles, *, prefix: str = "") -> Iterator[Document]:
+def read_jsonl(
+    path: Path, troubles: Troubles, *, prefix: str = "", columns: Columns | None = None
+) -> Iterator[Document]:
     """The documents of a JSONL file in its order; lines that are no document are skipped and noted.
 
     A record without an id is named after its line, as `file.jsonl:17`.
@@ -23,20 +27,10 @@ def read_jsonl(path: Path, troubles: Troubles, *, prefix: str = "") -> Iterator[
         InputError: the file cannot be opened.
     """
     for number, record in records(path, troubles):
-        where = f"{path}:{number}"
-        text = record.get("text")
-        if text is None:
-            text = record.get("contents", record.get("body"))
-        if not isinstance(text, str):
-            troubles.note("record without a text, skipped", where)
-            continue
-        name = record.get("_id", record.get("id"))
-        title = record.get("title")
-        yield Document(
-            prefix + (str(name) if name is not None else f"{path.name}:{number}"),
-            _mended(title) if isinstance(title, str) else "",
-            _mended(text),
-        )
+        unnamed, where = f"{path.name}:{number}", f"{path}:{number}"
+        document = to_document(record, columns or Columns(), unnamed, where, troubles)
+        if document is not None:
+            yield replace(document, id=prefix + document.id)
 
 
 def records(path: Path, troubles: Troubles) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -72,8 +66,3 @@ def _lines(stream: BinaryIO, where: str, troubles: Troubles) -> Iterator[tuple[i
                 pass
         elif line.strip():
             yield number, line
-
-
-def _mended(text: str) -> str:
-    """Text that can be stored as UTF-8: JSON may carry half of a surrogate pair."""
-    return text.encode("utf-8", errors="replace").decode("utf-8")

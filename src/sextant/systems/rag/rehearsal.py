@@ -17,7 +17,7 @@ from sextant.axes import Axis
 from sextant.errors import InputError, missing_engine
 from sextant.fleet import Deadline, Fleet, Gang, Ledger
 from sextant.search.manifest import Manifest
-from sextant.search.shard import INDEX_FILE
+from sextant.search.stored import INDEX_FILE
 from sextant.systems.rag.build import build_index
 from sextant.systems.rag.chunk import ChunkRule, chunks
 from sextant.systems.rag.document import Corpus, Troubles
@@ -148,7 +148,7 @@ def _sizes(manifest: Manifest, gang: Gang) -> dict[str, float]:
         import psutil
     except ImportError:
         raise missing_engine("psutil", "rag") from None
-    files = sum(card.files[INDEX_FILE].bytes for card in manifest.shards)
+    files = sum(card.file_bytes(INDEX_FILE) for card in manifest.shards)
     pids = [pid for name in gang.names if (pid := gang.pid(name)) is not None]
     memory = statistics.mean(psutil.Process(pid).memory_info().rss for pid in pids)
     vectors = sum(card.vectors for card in manifest.shards)

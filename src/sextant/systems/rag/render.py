@@ -1,63 +1,18 @@
-"""What a person reads of a build, a search, an answer and an evaluation."""
+"""What a person reads of a search, an answer and an evaluation."""
 
 from __future__ import annotations
 
 import shutil
 import sys
 import textwrap
-from typing import Any
 
-from sextant.systems.rag.build import BuildReport
 from sextant.systems.rag.evaluate import Scores
 from sextant.systems.rag.passage import Passage
 from sextant.systems.rag.service import Result
-from sextant.units import show, show_seconds
+from sextant.units import show_seconds
 
 _EXCERPT_CHARS = 320
 _STAGES = {"embed_s": "embed", "fan_out_s": "fan out", "merge_s": "merge", "answer_s": "answer"}
-
-
-def build_json(report: BuildReport, out: str) -> dict[str, Any]:
-    """As `sextant rag index --json` prints it."""
-    manifest = report.manifest
-    return {
-        "index": out,
-        "generation": manifest.generation,
-        "documents": manifest.documents,
-        "chunks": manifest.vectors,
-        "shards": len(manifest.shards),
-        "dims": manifest.dims,
-        "model": manifest.about.get("model"),
-        "faiss": manifest.faiss,
-        "index_recall": manifest.index_recall,
-        "bytes": manifest.bytes,
-        "up_to_date": report.up_to_date,
-        "embedded": report.embedded,
-        "reused": report.reused,
-        "seconds": report.seconds,
-        "embed_s": report.embed_s,
-        "warnings": list(report.troubles),
-    }
-
-
-def build_text(report: BuildReport, out: str) -> str:
-    """What was built, and what to do with it."""
-    manifest = report.manifest
-    shards = len(manifest.shards)
-    size = (
-        f"{manifest.documents:,} documents, {manifest.vectors:,} passages in {shards} "
-        f"shard{'s' * (shards > 1)}, {show(manifest.bytes, 'B')}"
-    )
-    if report.up_to_date:
-        return f"{out} is up to date: {size}."
-    rate = f", {report.embedded / report.embed_s:.0f} passages/s" if report.embedded else ""
-    again = f"  {report.reused:,} passages had their vectors already.\n" if report.reused else ""
-    return (
-        f"{out}: {size}.\n"
-        f"  {manifest.about.get('model')}, {manifest.dims} dimensions, {manifest.faiss}; "
-        f"built in {show_seconds(report.seconds)}{rate}.\n{again}"
-        f'\n  sextant rag ask "..." --index {out}'
-    )
 
 
 def search_text(result: Result) -> str:

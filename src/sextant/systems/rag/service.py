@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -17,15 +17,21 @@ import numpy as np
 from sextant.axes import Axis
 from sextant.errors import InputError
 from sextant.fleet import Answer as ShardAnswer
-from sextant.fleet import BarrierError, Deadline, Fleet, Ledger, Missing
+from sextant.fleet import Deadline, Fleet, Ledger, Missing
+from sextant.search.generations import Lease, lease
 from sextant.search.local import Gang
-from sextant.search.manifest import Manifest
 from sextant.search.searcher import Found, Searcher
-from sextant.search.service import open_local, shard_specs
-from sextant.systems.rag.answer import HURRIED, Answer, AnswerRule, answer
-from sextant.systems.rag.embed import Embedder, Floats, open_embedder
-from sextant.systems.rag.model import DEFAULT_MODEL
+from sextant.search.service import open_local, open_on_fleet
+from sextant.search.statistics import Statistics
+from sextant.search.wire import Mode
+from sextant.systems.rag.answer import Answer
+from sextant.systems.rag.answerers import Answerer, ExtractiveAnswerer, Inquiry
+from sextant.systems.rag.citing import checked, shown
+from sextant.systems.rag.embed import Embedder, Floats
+from sextant.systems.rag.fusion import z_scores
 from sextant.systems.rag.passage import Passage
+from sextant.systems.rag.remembered import embedder_of, require_model
+from sextant.systems.rag.wanted import FilterLike, Wanted
 
 _READY_S = 120.0
 # What fan-out leaves of the deadline to merging and to whoever waits for the answer.
@@ -69,132 +75,214 @@ class Result:
         }
 
 
+Watch = Callable[[Result], None]
+"""Hears the result so far: once the hits are there, and each time the answer has grown. What it
+raises ends the question."""
+
+
 class Service:
     """An open index with its model. Made by `open_service`; a context manager."""
 
     def __init__(
-        self, manifest: Manifest, gang: Gang, embedder: Embedder, rule: AnswerRule | None = None
+        self,
+        leased: Lease,
+        gang: Gang,
+        embedder: Embedder,
+        answerer: Answerer | None = None,
     ) -> None:
-        self.manifest = manifest
+        self._lease = leased
+        self.manifest = manifest = leased.manifest
         self.embedder = embedder
         self.gang = gang
         # Embedding runs on torch's threads, so count the process's time and not the thread's.
         self.ledger = Ledger(cpu_clock=time.process_time)
-        self._searcher = Searcher(manifest, gang, self.ledger)
-        self._rule = rule or AnswerRule()
-        self._answer_s = 0.0
+        statistics = Statistics(leased.index_dir, manifest)
+        self._searcher = Searcher(manifest, gang, self.ledger, statistics)
+        self.answerer = answerer or ExtractiveAnswerer()
 
     def warm(self) -> None:
         """Read the model's weights and time an answer, so that no question pays for it."""
-        sentences = ["A sentence of about the usual length, with some twenty words in it."] * 24
-        self.embedder.encode(sentences[:1])
-        start_s = time.perf_counter()
-        self.embedder.encode(sentences)
-        self._answer_s = time.perf_counter() - start_s
+        self.answerer.warm(self.embedder.encode)
 
     def embed(self, questions: Sequence[str]) -> Floats:
         """Unit vectors [Q, D], made as the index's own were."""
         with self.ledger.busy(Axis.INFERENCE):
-            return self.embedder.encode(questions)
+            prompt = self.embedder.folder.query_prompt
+            return self.embedder.encode([f"{prompt}{question}" for question in questions])
 
     def search_vectors(
-        self, queries_QD: Floats, *, k: int, deadline: Deadline, with_rows: bool = True
+        self,
+        queries_QD: Floats,
+        *,
+        k: int,
+        deadline: Deadline,
+        with_rows: bool = True,
+        texts: Sequence[str] = (),
+        wanted: Wanted | None = None,
     ) -> Found:
-        """Search with vectors that `embed` made; one message a shard for the whole batch."""
+        """Search with vectors that `embed` made; one message a shard for the whole batch.
+
+        Without `wanted` by vectors alone, as a caller who may see all.
+        """
+        wanted = wanted or Wanted(k=k)
         return self._searcher.search(
             queries_QD,
             k=k,
             deadline=deadline,
             space=self.embedder.folder.fingerprint,
             with_rows=with_rows,
+            texts=texts,
+            mode=wanted.mode,
+            fuse=z_scores,
+            filter=wanted.filter,
+            groups=wanted.groups,
         )
 
-    def search(self, question: str | Floats, *, k: int = 10, deadline_s: float = 5.0) -> Result:
+    def search(
+        self,
+        question: str | Floats,
+        *,
+        k: int = 10,
+        deadline_s: float = 5.0,
+        mode: str | None = None,
+        filter: FilterLike | None = None,  # noqa: A002
+        groups: Sequence[str] | None = None,
+    ) -> Result:
         """The K best passages for a question, or for a vector [D] that `embed` made.
 
-        Raises:
-            InputError: the question is empty or longer than anyone asks, or the numbers are wrong.
-        """
-        return self._run(question, k, deadline_s, answering=False)
+        Args:
+            question: a text or a vector.
+            k: passages.
+            deadline_s: when they are due; shards that are later are left out.
+            mode: dense, lexical or hybrid; by default hybrid for a text.
+            filter: conditions on the fields of documents (`search/filters.py`).
+            groups: the caller's: documents for others are not there. None sees all of them.
 
-    def ask(self, question: str, *, k: int = 5, deadline_s: float = 5.0) -> Result:
+        Raises:
+            InputError: the question is empty or longer than anyone asks, or the numbers, the mode,
+                the filter or the groups are wrong.
+        """
+        has_text = isinstance(question, str)
+        wanted = Wanted.of(k, mode, filter, groups, has_text=has_text)
+        return self._run(question, wanted, deadline_s, answering=False)
+
+    def ask(
+        self,
+        question: str,
+        *,
+        k: int = 5,
+        deadline_s: float = 5.0,
+        mode: str | None = None,
+        filter: FilterLike | None = None,  # noqa: A002
+        groups: Sequence[str] | None = None,
+        watch: Watch | None = None,
+    ) -> Result:
         """An answer with citations from the K best passages; `answer` is None if nothing is
         relevant.
 
         Raises:
             InputError: as `search`.
         """
-        return self._run(question, k, deadline_s, answering=True)
+        wanted = Wanted.of(k, mode, filter, groups, has_text=True)
+        return self._run(question, wanted, deadline_s, answering=True, watch=watch)
 
-    def close(self) -> None:
-        """End the shards' members; a fleet that was passed in goes on."""
-        self.gang.close()
+    def renewed(self, leased: Lease, gang: Gang, embedder: Embedder) -> Service:
+        """The same service over another generation; this one goes on beside it."""
+        other = copy(self)
+        other._lease, other.manifest, other.gang = leased, leased.manifest, gang
+        other.embedder = embedder
+        statistics = Statistics(leased.index_dir, leased.manifest)
+        other._searcher = Searcher(leased.manifest, gang, self.ledger, statistics)
+        return other
+
+    def close(self, *, keep_gang: bool = False) -> None:
+        """End the shards' members, and let go of the index; a fleet that was passed in goes on."""
+        if not keep_gang:
+            self.gang.close()
+        self._lease.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, question: str | Floats, k: int, deadline_s: float, *, answering: bool) -> Result:
+    def _run(
+        self,
+        question: str | Floats,
+        wanted: Wanted,
+        deadline_s: float,
+        *,
+        answering: bool,
+        watch: Watch | None = None,
+    ) -> Result:
         start_s = time.perf_counter()
         deadline = Deadline.after(deadline_s)
         text = _checked(question, deadline_s)
-        question_D = self.embed([text])[0] if isinstance(question, str) else question
+        asked = text if isinstance(question, str) else question
+        question_D = self._vector_of(asked, wanted, answering)
         timing = {"embed_s": time.perf_counter() - start_s}
         found = self.search_vectors(
-            question_D[None, :], k=k, deadline=self._fan_out_deadline(deadline, answering)
+            question_D[None, :],
+            k=max(wanted.k, self.answerer.passages) if answering else wanted.k,
+            deadline=self._fan_out_deadline(deadline, answering),
+            texts=[text],
+            wanted=wanted,
         )
         timing |= {"fan_out_s": found.fan_out_s, "merge_s": found.merge_s}
         hits = tuple(Passage.of(hit) for hit in found.hits[0])
+
+        def so_far(said: Answer) -> Result:
+            total_s = time.perf_counter() - start_s
+            return Result(
+                query=text,
+                answer=said.text,
+                note=said.note,
+                citations=said.citations,
+                hits=shown(hits, wanted.k, said.citations),
+                coverage=found.coverage,
+                expected_recall=found.expected_recall,
+                missing=found.missing,
+                timing={**timing, "other_s": total_s - sum(timing.values()), "total_s": total_s},
+                deadline_s=deadline_s,
+                shards=found.shards,
+            )
+
         said = Answer(text=None, note="", citations=())
+        if watch is not None:
+            watch(so_far(said))
         if answering:
             answer_start_s = time.perf_counter()
-            said = self._answer(text, question_D, hits, deadline)
+            inquiry = Inquiry(
+                question=text,
+                question_D=question_D,
+                hits=hits,
+                k=wanted.k,
+                encode=self.embedder.encode,
+                deadline=deadline,
+            )
+            with self.ledger.busy(Axis.INFERENCE):
+                told = None if watch is None else lambda growing: watch(so_far(growing))
+                # The check has the last word on every answer, whoever gave it.
+                said = checked(self.answerer.answer(inquiry, told), hits)
             timing["answer_s"] = time.perf_counter() - answer_start_s
-        total_s = time.perf_counter() - start_s
-        timing["other_s"] = total_s - sum(timing.values())
-        timing["total_s"] = total_s
-        return Result(
-            query=text,
-            answer=said.text,
-            note=said.note,
-            citations=said.citations,
-            hits=hits,
-            coverage=found.coverage,
-            expected_recall=found.expected_recall,
-            missing=found.missing,
-            timing=timing,
-            deadline_s=deadline_s,
-            shards=found.shards,
-        )
+        return so_far(said)
+
+    def _vector_of(self, question: str | Floats, wanted: Wanted, answering: bool) -> Floats:
+        if not isinstance(question, str):
+            return question
+        if wanted.mode == Mode.LEXICAL and not answering:
+            # Nobody compares meanings, so the model need not run.
+            return np.empty(0, np.float32)
+        vector_D: Floats = self.embed([question])[0]
+        return vector_D
 
     def _fan_out_deadline(self, deadline: Deadline, answering: bool) -> Deadline:
         """The shards' part of what is left: all but a margin, and but what an answer takes."""
         left_s = max(deadline.left_s(), 1e-6)
-        kept_s = self._answer_s if answering else 0.0
+        kept_s = self.answerer.usual_s if answering else 0.0
         share = min(_FAN_OUT_SHARE, (left_s - kept_s) / left_s)
         return deadline.stage(max(_LEAST_FAN_OUT_SHARE, share))
-
-    def _answer(
-        self, question: str, question_D: Floats, hits: tuple[Passage, ...], deadline: Deadline
-    ) -> Answer:
-        start_s = time.perf_counter()
-        in_time = deadline.left_s() > 1.2 * self._answer_s
-        encode: Callable[[Sequence[str]], Floats] | None = self.embedder.encode if in_time else None
-        with self.ledger.busy(Axis.INFERENCE):
-            found = answer(question, question_D, hits, encode, self._rule)
-        if encode is not None and found.text is not None:
-            # The next deadline is split by what answers took of late.
-            self._answer_s += 0.3 * (time.perf_counter() - start_s - self._answer_s)
-        if found.text is not None and encode is None:
-            return replace(found, note=HURRIED)
-        return found
 
 
 def open_service(
@@ -203,6 +291,8 @@ def open_service(
     *,
     embedder: Embedder | None = None,
     model: str | None = None,
+    answerer: Answerer | None = None,
+    replicas: int = 1,
     ready_s: float = _READY_S,
     progress: Callable[[int, int], None] | None = None,
 ) -> Service:
@@ -214,9 +304,11 @@ def open_service(
 
     Args:
         index_dir: what `build_index` made.
-        fleet: a started fleet.
+        fleet: a started fleet, or one that was attached to, whose shards are asked then.
         embedder: an embedder that is open already.
         model: the model's folder, where it has moved since.
+        answerer: who answers, closed by whoever opened it; the documents' own words by default.
+        replicas: processes a shard, of a started fleet.
         ready_s: how long to wait for the members.
         progress: called with how many members serve, and how many there are.
 
@@ -225,31 +317,25 @@ def open_service(
             opened.
         EngineError: an engine failed or is missing.
     """
-    index_dir = Path(index_dir)
-    manifest = Manifest.read(index_dir)
-    embedder = embedder or _embedder_of(manifest, model)
-    if embedder.folder.fingerprint != manifest.space:
-        raise InputError(
-            f"the index was built with another model ({manifest.about.get('model')})",
-            where=str(index_dir),
-            hint="--model with that model's folder, or build the index again",
-        )
-    if fleet is None:
-        return Service(manifest, open_local(index_dir, manifest), embedder)
-    gang = fleet.gang("shard", shard_specs(index_dir, manifest))
+    leased = lease(Path(index_dir))
     try:
-        gang.ready(ready_s, progress)
-    except BarrierError as error:
-        if len(error.missing) == len(manifest.shards):
-            gang.close()
-            raise
-    return Service(manifest, gang, embedder)
-
-
-def _embedder_of(manifest: Manifest, model: str | None) -> Embedder:
-    name = model or manifest.about.get("model")
-    path = None if name == DEFAULT_MODEL else model or manifest.about.get("model_path")
-    return open_embedder(path)
+        embedder = embedder or embedder_of(leased.manifest, model)
+        require_model(leased.manifest, embedder)
+        if fleet is None:
+            gang: Gang = open_local(Path(index_dir), leased.manifest)
+        else:
+            gang = open_on_fleet(
+                Path(index_dir),
+                leased.manifest,
+                fleet,
+                replicas=replicas,
+                ready_s=ready_s,
+                progress=progress,
+            )
+    except BaseException:
+        leased.close()
+        raise
+    return Service(leased, gang, embedder, answerer)
 
 
 def _checked(question: str | Floats, deadline_s: float) -> str:

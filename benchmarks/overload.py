@@ -1,0 +1,335 @@
+"""Questions over HTTP at four times what the service can sustain, with drills and new documents.
+
+First closed loops find the sustainable rate; then questions come at four times that, on a schedule
+that waits for nobody. Meanwhile replicas are stopped and documents are added. SEXTANT_OVERLOAD_S
+sets how long it lasts: 60 s, or 1,200 for the soak.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from benchmarks.bench import Figure
+from sextant.systems.rag.build import build_index
+from sextant.systems.rag.client import Client
+from sextant.systems.rag.corpus import open_corpus
+from sextant.systems.rag.embed import open_embedder
+from sextant.systems.rag.serve.gather import SharedEmbedder
+from sextant.systems.rag.service import open_service
+
+SECONDS = float(os.environ.get("SEXTANT_OVERLOAD_S", "60"))
+_DOCUMENTS, _SHARDS, _CLIENTS = 60, 2, 16
+_SUSTAINED_S, _DEADLINE_S, _TIMES = 10.0, 1.0, 4.0
+_EVERY_DRILL_S, _STOPPED_S, _EVERY_DOCUMENT_S = 20.0, 4.0, 3.0
+_GOODPUT, _LATE_S, _QUEUE, _GROWTH = 0.8, 0.05, 64, 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question: when it was due, how long until its answer, and the status (0: none)."""
+
+    at_s: float
+    took_s: float
+    status: int
+    coverage: float
+
+
+def run() -> list[Figure]:
+    """Serves an index of Python's documentation with two routers and two replicas a shard."""
+    with tempfile.TemporaryDirectory() as name:
+        index, embedder = Path(name) / "index", SharedEmbedder(open_embedder())
+        corpus = open_corpus("stdlib", limit=_DOCUMENTS)
+        build_index(corpus, index, embedder, num_shards=_SHARDS)
+        questions = _questions(corpus)
+        alone = _in_process(index, embedder, questions)
+        with _Serving(index) as service:
+            sustained = asyncio.run(_closed(service.urls, questions))
+            rate = len([one for one in sustained if one.status == 200]) / _SUSTAINED_S
+            before = service.memory_bytes()
+            with ThreadPoolExecutor(2) as pool:
+                until_s = time.monotonic() + SECONDS
+                drills = pool.submit(service.drill, until_s)
+                added = pool.submit(service.add, until_s)
+                load = _open(service.urls, questions, _TIMES * rate, service.watch)
+                asked, queued, memory = asyncio.run(load)
+            lost = service.lost(added.result())
+        return _figures(
+            rate, alone, asked, queued, memory, before, drills.result(), added.result(), lost
+        )
+
+
+def _questions(corpus: Any) -> list[str]:
+    from sextant.systems.rag.document import Troubles
+
+    return [f"How do I use {one.title}?" for one in corpus.documents(Troubles())]
+
+
+def _in_process(index: Path, embedder: SharedEmbedder, questions: Sequence[str]) -> float:
+    """Questions a second without HTTP and without processes, by as many threads."""
+    with open_service(index, embedder=embedder) as service, ThreadPoolExecutor(_CLIENTS) as pool:
+        service.warm()
+        end_s, asked = time.monotonic() + _SUSTAINED_S / 2, cycle(questions)
+
+        def ask(_: int) -> int:
+            number = 0
+            while time.monotonic() < end_s:
+                service.search(next(asked), deadline_s=30.0)
+                number += 1
+            return number
+
+        return sum(pool.map(ask, range(_CLIENTS))) / (_SUSTAINED_S / 2)
+
+
+class _Serving:
+    """`sextant rag serve` as a process, and what is done to it."""
+
+    def __init__(self, index: Path) -> None:
+        self._log = index.parent / "log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "sextant", "rag", "serve", "--index", str(index), "--port",
+                 "0", "--json", "--routers", "2", "--replicas", "2"],
+                stdout=subprocess.PIPE, stderr=log, text=True,
+            )  # fmt: skip
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, self._log.read_text()
+        self.urls: list[str] = json.loads(line)["urls"]
+
+    def __enter__(self) -> _Serving:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(60)
+
+    def watch(self) -> tuple[float, float]:
+        """The longer of the routers' queues, and the memory of all processes."""
+        texts = [urlopen(f"{url}/metrics", timeout=30).read().decode() for url in self.urls]
+        lines = [line for text in texts for line in text.splitlines()]
+        queued = [float(line.split()[1]) for line in lines if line.startswith("sextant_queued ")]
+        return max(queued), self.memory_bytes()
+
+    def memory_bytes(self) -> float:
+        """The proportional set sizes of all processes in all."""
+        pids = {self._process.pid}
+        for line in self._log.read_text().splitlines():
+            told = json.loads(line) if line.startswith("{") else {}
+            pids |= {told["pid"]} if told.get("event") == "serving" else set()
+        for shard in json.load(urlopen(f"{self.urls[0]}/shards", timeout=30))["shards"]:
+            pids |= {member["pid"] for member in shard["members"]}
+        return sum(_pss_bytes(pid) for pid in pids)
+
+    def drill(self, until_s: float) -> int:
+        """Stops one replica after the other, each for some seconds; how many were stopped."""
+        replicas = cycle([f"shard/{n}.{r}" for n in range(_SHARDS) for r in (0, 1)])
+        number = 0
+        while time.monotonic() + _EVERY_DRILL_S < until_s:
+            time.sleep(_EVERY_DRILL_S)
+            told = {"member": next(replicas), "seconds": _STOPPED_S}
+            number += bool(_posted(f"{self.urls[0]}/drill/stop", told)["landed"])
+        return number
+
+    def add(self, until_s: float) -> list[str]:
+        """Adds one document after the other; the ids of those that were acknowledged."""
+        found = []
+        for number in count():
+            if time.monotonic() > until_s:
+                return found
+            one = {
+                "id": f"new/{number}",
+                "text": f"The word of document {number} is {_word(number)}.",
+            }
+            if _posted(f"{self.urls[number % 2]}/documents", {"documents": [one]})["added"]:
+                found.append(one["id"])
+            time.sleep(_EVERY_DOCUMENT_S)
+        return found
+
+    def lost(self, ids: Sequence[str]) -> int:
+        """How many of the documents a search for their one word does not find."""
+        missing = 0
+        with Client(self.urls, deadline_s=30.0) as client:
+            for name in ids:
+                word = _word(int(name.partition("/")[2]))
+                hits = client.search(word, k=1, mode="lexical").hits
+                missing += not (hits and hits[0].doc == name)
+        return missing
+
+
+def _word(number: int) -> str:
+    """A word that no other document has."""
+    return "zq" + "".join(chr(ord("a") + int(digit)) for digit in f"{number:05d}")
+
+
+def _posted(url: str, body: dict[str, Any]) -> dict[str, Any]:
+    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urlopen(request, timeout=120) as answer:
+        told: dict[str, Any] = json.load(answer)
+    return told
+
+
+def _pss_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+
+
+async def _closed(urls: Sequence[str], questions: Sequence[str]) -> list[Asked]:
+    """Clients that each ask the next question when the last is answered."""
+    lines, asked, found = _Lines(urls), cycle(questions), list[Asked]()
+    end_s = time.monotonic() + _SUSTAINED_S
+
+    async def client(number: int) -> None:
+        while time.monotonic() < end_s:
+            found.append(await lines.ask(number % len(urls), next(asked), 30.0))
+
+    await asyncio.gather(*(client(number) for number in range(_CLIENTS)))
+    return found
+
+
+async def _open(
+    urls: Sequence[str],
+    questions: Sequence[str],
+    rate: float,
+    watch: Callable[[], tuple[float, float]],
+) -> tuple[list[Asked], list[float], list[float]]:
+    """Questions at a rate, whatever becomes of those before; and what was watched meanwhile."""
+    lines, asked, found = _Lines(urls), cycle(questions), list[Asked]()
+    queued, memory = list[float](), list[float]()
+    start_s, tasks = time.monotonic(), set[asyncio.Task[None]]()
+
+    async def one(number: int) -> None:
+        found.append(await lines.ask(number % len(urls), next(asked), _DEADLINE_S))
+
+    async def look() -> None:
+        while time.monotonic() - start_s < SECONDS:
+            seen = await asyncio.to_thread(watch)
+            queued.append(seen[0])
+            memory.append(seen[1])
+            await asyncio.sleep(1.0)
+
+    looking = asyncio.create_task(look())
+    for number in range(int(rate * SECONDS)):
+        await asyncio.sleep(max(0.0, start_s + number / rate - time.monotonic()))
+        tasks.add(task := asyncio.create_task(one(number)))
+        task.add_done_callback(tasks.discard)
+    await asyncio.gather(looking, *tasks)
+    return found, queued, memory
+
+
+class _Lines:
+    """Connections that are kept; HTTP as small as it gets: the asker must not be what is slow."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._places = [(urlsplit(url).hostname, urlsplit(url).port) for url in urls]
+        self._idle: list[list[Any]] = [[] for _ in urls]
+
+    async def ask(self, router: int, question: str, deadline_s: float) -> Asked:
+        """Asks one question of one router."""
+        start_s = time.monotonic()
+        body = json.dumps({"question": question, "k": 5, "deadline": deadline_s}).encode()
+        head = "POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        try:
+            line = self._idle[router].pop() if self._idle[router] else None
+            reader, writer = line or await asyncio.open_connection(*self._places[router])
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            told = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), deadline_s + 5.0)
+            length = int(told.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+            answer = await reader.readexactly(length)
+        except (OSError, EOFError, ValueError, TimeoutError):
+            return Asked(start_s, time.monotonic() - start_s, 0, 0.0)
+        self._idle[router].append((reader, writer))
+        status = int(told.split()[1])
+        coverage = json.loads(answer)["coverage"] if status == 200 else 0.0
+        return Asked(start_s, time.monotonic() - start_s, status, coverage)
+
+
+def _figures(
+    rate: float,
+    alone: float,
+    asked: Sequence[Asked],
+    queued: Sequence[float],
+    memory: Sequence[float],
+    before: float,
+    drills: int,
+    added: Sequence[str],
+    lost: int,
+) -> list[Figure]:
+    good = [one for one in asked if one.status == 200 and one.took_s <= _DEADLINE_S + _LATE_S]
+    refused = [one for one in asked if one.status == 429]
+    broken = [one for one in asked if one.status not in (200, 429, 504)]
+    goodput = len(good) / SECONDS
+    took = sorted(one.took_s for one in asked if one.status == 200)
+    told = sorted(one.took_s for one in refused) or [0.0]
+    partial = sum(one.coverage < 1 for one in good)
+    return [
+        Figure(
+            name=f"sustained by {_CLIENTS} clients",
+            measured=rate,
+            unit="/s",
+            beside={"in process, no HTTP": alone},
+        ),
+        Figure(
+            name=f"goodput at {_TIMES:g} times that, {SECONDS:g} s",
+            measured=goodput,
+            unit="/s",
+            bar=f">= {_GOODPUT:g} of the sustained",
+            held=goodput >= _GOODPUT * rate,
+            beside={"share": goodput / rate, "refused": len(refused) / SECONDS, "drills": drills},
+        ),
+        Figure(
+            name="answered, p99",
+            measured=took[int(0.99 * len(took))],
+            unit="s",
+            bar="<= deadline + 50 ms",
+            held=took[int(0.99 * len(took))] <= _DEADLINE_S + _LATE_S,
+            beside={"p50": statistics.median(took), "refusal p50": statistics.median(told)},
+        ),
+        Figure(
+            name="neither answered nor refused",
+            measured=len(broken),
+            unit="",
+            bar="0",
+            held=not broken,
+            beside={"partial answers": partial, "of": len(good)},
+        ),
+        Figure(
+            name="longest queue of a router",
+            measured=max(queued),
+            unit="",
+            bar=f"<= {_QUEUE}",
+            held=max(queued) <= _QUEUE,
+        ),
+        Figure(
+            name="memory at the end",
+            measured=memory[-1],
+            unit="B",
+            bar=f"<= {_GROWTH:g} times that before",
+            held=memory[-1] <= _GROWTH * before,
+            beside={"before": before, "most": max(memory)},
+        ),
+        Figure(
+            name=f"acknowledged documents lost, of {len(added)}",
+            measured=lost,
+            unit="",
+            bar="0",
+            held=lost == 0 and len(added) > 0,
+        ),
+    ]

@@ -1,0 +1,333 @@
+"""`sextant pretrain train`: starts or resumes a training, and shows how it goes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sextant.cli.specs import add_json, print_json
+from sextant.errors import InputError
+
+if TYPE_CHECKING:
+    from sextant.decoder.config import DecoderConfig
+    from sextant.decoder.mesh import Degrees
+    from sextant.systems.pretraining.job import Job
+    from sextant.systems.pretraining.tokens import TokensCard
+
+_SubParsers = argparse._SubParsersAction
+_VOCAB_MULTIPLE = 64
+"""A named size's vocabulary is the tokenizer's, rounded up so that ranks divide it."""
+
+
+def add_train(commands: _SubParsers[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "train",
+        help="train, or go on with a training",
+        description="Trains a decoder on prepared tokens. Any layout gives the same model. A lost "
+        "rank is started again from the newest checkpoint; --resume goes on with a run that ended, "
+        "in another layout if asked. Under torchrun: "
+        "torchrun --nproc-per-node N -m sextant.systems.pretraining DIR/job.json",
+        epilog="example: sextant pretrain train --data tokens --model 10m --out run --steps 1000",
+    )
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--data", type=Path, metavar="DIR", help="what `prepare` wrote")
+    source.add_argument(
+        "--text", nargs="+", metavar="PATH", help="text, prepared into OUT-tokens beside OUT first"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the run's folder")
+    parser.add_argument(
+        "--model", metavar="SIZE", help="10m, 124m, 1b, or a TOML file with [model] (10m)"
+    )
+    parser.add_argument(
+        "--import",
+        dest="imported",
+        type=Path,
+        metavar="DIR",
+        help="begin with a Hugging Face model",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
+    parser.add_argument(
+        "--layout", metavar="auto|LAYOUT", help="such as dp=2,tp=2; auto is the plan's (auto)"
+    )
+    parser.add_argument("--ranks", type=int, metavar="N", help="for auto: devices (all, or 1)")
+    parser.add_argument("--steps", type=int, metavar="N", help="(once through the tokens)")
+    _add_shape(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_shape(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch", type=int, default=32, metavar="N", help="sequences a step (32)")
+    parser.add_argument("--sequence", type=int, metavar="N", help="tokens (the model's context)")
+    parser.add_argument("--micro-batch", type=int, metavar="N", help="sequences at once, a rank")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="(0.001)")
+    parser.add_argument("--warmup", type=int, default=100, metavar="N", help="steps (100)")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
+    parser.add_argument("--recompute", default="none", choices=("none", "selective", "full"))
+    parser.add_argument("--compile", action="store_true", help="compile the blocks")
+    parser.add_argument("--seed", type=int, default=0, metavar="S")
+    parser.add_argument("--checkpoint-steps", type=int, default=100, metavar="N", help="(100)")
+    parser.add_argument("--keep", type=int, default=2, metavar="N", help="newest checkpoints (2)")
+    parser.add_argument("--eval-steps", type=int, default=100, metavar="N", help="0: never (100)")
+    parser.add_argument("--stall", type=float, default=60.0, metavar="S", help="seconds (60)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains, and prints or writes what came of it."""
+    from sextant.systems.pretraining.launch import launch
+    from sextant.systems.pretraining.tokens import TokensCard
+
+    job = _resumed(args) if args.resume else _fresh(args)
+    job.check(TokensCard.read(job.data))
+    job.write()
+    with bar("training") as advance:
+        launch(job, tick=_ticker(job, advance))
+    told = summary(job)
+    (job.out / "loss.png").write_bytes(_curve(job))
+    if args.json:
+        print_json(told)
+    else:
+        held = f", {told['held_loss']:.4f} on held text" if told["held_loss"] is not None else ""
+        print(
+            f"{told['steps']:,} steps, loss {told['loss']:.4f}{held}; "
+            f"{told['tokens_per_s']:,.0f} tokens/s as {told['layout']}; {told['record']}"
+        )
+    return 0
+
+
+def _fresh(args: argparse.Namespace) -> Job:
+    from sextant.systems.pretraining.job import JOB_FILE, Job, Recipe
+    from sextant.systems.pretraining.tokens import TokensCard
+
+    if (args.out / JOB_FILE).exists():
+        hint = "--resume goes on with it; or another --out"
+        raise InputError("a training is here already", where=str(args.out), hint=hint)
+    data = args.data if args.text is None else _prepared(args)
+    if data is None:
+        raise InputError("what is trained on?", where="--data", hint="--data DIR or --text PATH")
+    card = TokensCard.read(data)
+    model = _model(args, card)
+    sequence = args.sequence or model.context
+    steps = args.steps or max(1, card.tokens("train") // (args.batch * sequence))
+    micro_batch = args.micro_batch or 1
+    layout = _layout(args, model, sequence, micro_batch)
+    if args.micro_batch is None:
+        micro_batch = _largest_micro_batch(args.batch, layout)
+    return Job(
+        model=model,
+        data=data.resolve(),
+        out=args.out.resolve(),
+        steps=steps,
+        batch=args.batch,
+        sequence=sequence,
+        micro_batch=micro_batch,
+        seed=args.seed,
+        recipe=Recipe(learning_rate=args.learning_rate, warmup_steps=args.warmup),
+        layout=layout,
+        dtype=args.dtype,
+        recompute=args.recompute,
+        compile=args.compile,
+        import_from=args.imported.resolve() if args.imported else None,
+        checkpoint_steps=args.checkpoint_steps,
+        keep=args.keep,
+        eval_steps=args.eval_steps,
+        stall_s=args.stall,
+    )
+
+
+def _resumed(args: argparse.Namespace) -> Job:
+    """The job that is there, with its layout and its length changed if asked."""
+    from sextant.decoder.mesh import Degrees
+    from sextant.systems.pretraining.job import JOB_FILE, Job
+
+    for name in ("data", "text", "model", "imported", "sequence"):
+        if getattr(args, name) is not None:
+            hint = "leave it away: a run goes on with what it began with"
+            flag = "import" if name == "imported" else name
+            raise InputError("cannot change when resuming", where=f"--{flag}", hint=hint)
+    job = Job.read(args.out / JOB_FILE)
+    if args.layout not in (None, "auto"):
+        layout = Degrees.parse(args.layout)
+        micro_batch = args.micro_batch or _largest_micro_batch(job.batch, layout)
+        job = replace(job, layout=layout, micro_batch=micro_batch)
+    return replace(job, steps=args.steps) if args.steps else job
+
+
+def _prepared(args: argparse.Namespace) -> Path:
+    from sextant.systems.pretraining.prepare import Wish, prepare
+    from sextant.systems.pretraining.text import Source
+
+    out = args.out.resolve()
+    data: Path = out.with_name(f"{out.name}-tokens")
+    wish = Wish(sources=tuple(Source.parse(text) for text in args.text), num_ids=8192)
+    with bar("tokenizing") as advance:
+        prepare(wish, data, advance)
+    return data
+
+
+def _model(args: argparse.Namespace, card: TokensCard) -> DecoderConfig:
+    from sextant.decoder.config import SIZES, named_config, with_vocab
+
+    if args.imported is not None:
+        from sextant.decoder.hugging_face import read_config
+
+        if args.model is not None:
+            raise InputError("the imported model has its sizes", where="--model")
+        _check_tokenizer(args.imported, card)
+        return read_config(args.imported)
+    name = args.model or "10m"
+    config = named_config(name)
+    return with_vocab(config, card.num_ids, multiple=_VOCAB_MULTIPLE) if name in SIZES else config
+
+
+def _check_tokenizer(folder: Path, card: TokensCard) -> None:
+    from sextant.systems.pretraining.tokenizer import Tokenizer
+
+    if Tokenizer.load(folder).sha256 != card.tokenizer_sha256:
+        hint = f"sextant pretrain prepare --tokenizer {folder} --text ... --out ..."
+        what = "these tokens were made by another tokenizer than the model's"
+        raise InputError(what, where="--data", hint=hint)
+
+
+def _layout(
+    args: argparse.Namespace, model: DecoderConfig, sequence: int, micro_batch: int
+) -> Degrees:
+    from sextant.decoder.mesh import Degrees
+    from sextant.systems.pretraining.auto import auto_layout
+
+    if args.layout not in (None, "auto"):
+        return Degrees.parse(args.layout)
+    ranks = args.ranks or max(1, len(list(Path("/dev").glob("nvidia[0-9]*"))))
+    if ranks == 1:
+        return Degrees()
+    from sextant.facts import load_facts
+
+    return auto_layout(
+        model,
+        ranks=ranks,
+        batch=args.batch,
+        micro_batch=micro_batch,
+        sequence=sequence,
+        machine="h100-80gb-sxm",
+        precision="bf16",
+        facts=load_facts(),
+    )
+
+
+def _largest_micro_batch(batch: int, layout: Degrees) -> int:
+    """The most sequences at once that leave a pipeline twice its stages of micro-batches."""
+    each = max(1, batch // layout.data)
+    if layout.pp == 1:
+        return math.gcd(each, 8)
+    wanted = max(1, each // (2 * layout.pp))
+    return max(n for n in range(1, wanted + 1) if each % n == 0 and each // n % layout.pp == 0)
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr; what it gives is called with how much is done and all there is."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
+    ) as bars:
+        task = bars.add_task(what, total=None)
+
+        def advance(done: int, total: int, note: str = "") -> None:
+            bars.update(task, completed=done, total=total, description=f"{what}  {note}".rstrip())
+
+        yield advance
+
+
+def _ticker(job: Job, advance: Callable[..., None]) -> Callable[[], None]:
+    """Reads what the record says since the last look, and shows it."""
+    from sextant.systems.pretraining.job import RECORD_FILE
+
+    path, at = job.out / RECORD_FILE, 0
+
+    def tick() -> None:
+        nonlocal at
+        if not path.is_file():
+            return
+        with path.open("rb") as stream:
+            stream.seek(at)
+            lines = stream.read().split(b"\n")
+            at = stream.tell() - len(lines[-1])
+        for line in lines[:-1]:
+            event = json.loads(line) if line else {}
+            if event.get("kind") == "step":
+                rate = event["tokens"] / max(1e-9, event["seconds"])
+                note = f"loss {event['loss']:.4f}, {rate:,.0f} tokens/s"
+                advance(event["step"] + 1, job.steps, note)
+            elif event.get("kind") == "lost":
+                print(f"warning: rank {event['rank']} {event['why']}", file=sys.stderr)
+
+    return tick
+
+
+def summary(job: Job) -> dict[str, Any]:
+    """What a run came to, out of its record."""
+    from sextant.systems.pretraining import record
+    from sextant.systems.pretraining.job import RECORD_FILE
+
+    path = job.out / RECORD_FILE
+    steps = record.steps(path)
+    losses = [steps[step]["loss"] for step in sorted(steps)]
+    ends, held = list(record.read(path, "end")), list(record.read(path, "held"))
+    end = ends[-1] if ends else {}
+    return {
+        "steps": len(losses),
+        "loss": losses[-1],
+        "losses": losses,
+        "held_loss": held[-1]["loss_per_token"] if held else None,
+        "held_bits_per_byte": held[-1]["bits_per_byte"] if held else None,
+        "tokens_per_s": end.get("tokens_per_s", 0.0),
+        "mfu": _mfu(job, end.get("tokens_per_s", 0.0)),
+        "peak_memory_bytes": end.get("peak_memory_bytes"),
+        "checkpoint_stall_s": end.get("checkpoint_stall_s"),
+        "lost": len(list(record.read(path, "lost"))),
+        "layout": job.layout.describe(),
+        "record": str(path),
+    }
+
+
+def _mfu(job: Job, tokens_per_s: float) -> float | None:
+    """Model FLOPs over what this machine's products reach; None where it was not probed."""
+    from sextant.facts import load_facts
+    from sextant.facts.probe import HERE
+    from sextant.systems.pretraining.auto import shape_of
+
+    here = load_facts().machines.get(HERE)
+    if here is None or not tokens_per_s:
+        return None
+    precision = "bf16" if job.dtype == "bfloat16" else "fp32"
+    flops = shape_of(job.model, job.sequence).flops_per_token() * tokens_per_s
+    return flops / (here.flops_per_s(precision) * here.units)
+
+
+def _curve(job: Job) -> bytes:
+    from sextant.sights.curve import loss_png
+    from sextant.systems.pretraining import record
+    from sextant.systems.pretraining.job import RECORD_FILE
+
+    path = job.out / RECORD_FILE
+    losses = {step: event["loss"] for step, event in record.steps(path).items()}
+    held = {event["step"]: event["loss_per_token"] for event in record.read(path, "held")}
+    return loss_png(losses, held)

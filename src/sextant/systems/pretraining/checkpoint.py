@@ -1,0 +1,261 @@
+"""Checkpoints: sharded, written while training goes on, published only when durable.
+
+OUT/checkpoints/step-00000100/            complete: its name was given last
+    .metadata, __0_0.distcp, ...          torch.distributed.checkpoint's own files
+    checkpoint.json                       step, job, and each file's size and SHA-256
+OUT/checkpoints/step-00000200.building/   what a killed run left; cleared away by the next
+
+Tensors go by their names in the whole model, so that any layout reads what any other wrote.
+`.metadata` is a pickle: open checkpoints of your own runs only; `export` writes what can be shared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sextant.errors import EngineError, InputError
+from sextant.systems.pretraining.tokens import sha256_of, write_json
+
+FOLDER = "checkpoints"
+CARD = "checkpoint.json"
+FORMAT = "sextant-checkpoint/1"
+_BUILDING = ".building"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Card:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        step: steps taken.
+        updates: of them, those that changed the weights (a step without a finite loss does not).
+        identity: of the job (`Job.identity`).
+        layout: that it was written under.
+        files: size and SHA-256 of each.
+    """
+
+    step: int
+    updates: int
+    identity: str
+    layout: str
+    files: Mapping[str, tuple[int, str]]
+
+
+def name_of(step: int) -> str:
+    """The folder of a step's checkpoint."""
+    return f"step-{step:08d}"
+
+
+def found(out: Path) -> list[Path]:
+    """The complete checkpoints of a run, newest first; also one that is named itself."""
+    if (out / CARD).is_file():
+        return [out]
+    folder = out / FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted((p for p in folder.glob("step-*") if (p / CARD).is_file()), reverse=True)
+
+
+def verify(folder: Path) -> Card:
+    """Reads a checkpoint's card and compares every file with it.
+
+    Raises:
+        InputError: the card is damaged, or a file is torn or corrupt; it is named.
+    """
+    path = folder / CARD
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        if plain.pop("format") != FORMAT:
+            raise InputError(f"not a checkpoint of format {FORMAT}", where=str(path))
+        files = {str(name): (int(size), str(sha)) for name, (size, sha) in plain["files"].items()}
+        card = Card(**{**plain, "files": files})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"damaged: {error}", where=str(path)) from error
+    for name, (size, sha) in card.files.items():
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != size:
+            raise InputError(f"torn: {name}", where=str(folder))
+        if sha256_of(file) != sha:
+            raise InputError(f"corrupt: {name} is not its checksum", where=str(folder))
+    return card
+
+
+def newest(out: Path, identity: str | None = None) -> tuple[Path, Card, list[str]] | None:
+    """The newest checkpoint that is whole, and what is wrong with newer ones.
+
+    Raises:
+        InputError: it is of another job than `identity`, or there are some and none is whole.
+    """
+    troubles: list[str] = []
+    for folder in found(out):
+        try:
+            card = verify(folder)
+        except InputError as error:
+            troubles.append(str(error))
+            continue
+        if identity is not None and card.identity != identity:
+            hint = (
+                "another --out, or the model, data, batch, sequence and seed that it was made with"
+            )
+            raise InputError("a checkpoint of another training", where=str(folder), hint=hint)
+        return folder, card, troubles
+    if troubles:
+        raise InputError(f"no checkpoint is whole: {troubles[0]}", where=str(out))
+    return None
+
+
+class Writer:
+    """Writes checkpoints of one run beside the training; one at a time.
+
+    Args:
+        out: the run's folder, the same for all ranks.
+        identity: of the job.
+        layout: that it runs under.
+        keep: how many of the newest stay.
+        distributed: whether there are several ranks; each then makes a `Writer`.
+    """
+
+    def __init__(
+        self, out: Path, *, identity: str, layout: str, keep: int, distributed: bool
+    ) -> None:
+        self._folder = out / FOLDER
+        self._identity, self._layout, self._keep = identity, layout, keep
+        self._distributed = distributed
+        self._group: Any = None
+        self._first = True
+        self._pending: Future[None] | None = None
+        if distributed:
+            import torch.distributed as dist
+
+            self._first = dist.get_rank() == 0
+            # Its own group: it talks from another thread while training talks on its own.
+            self._group = dist.new_group(backend="gloo")
+        if self._first:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for path in self._folder.glob(f"*{_BUILDING}"):
+                shutil.rmtree(path)
+
+    def save(
+        self, state: Mapping[str, Any], *, step: int, updates: int, wait: bool = False
+    ) -> float:
+        """Begins a checkpoint; every rank calls it. Waits for the one before, if that is not done.
+
+        Args:
+            state: tensors by name; copied before this returns.
+            step: steps taken.
+            updates: of them, those that changed weights.
+            wait: returns only when it is published.
+
+        Returns:
+            For how long training stood still.
+
+        Raises:
+            EngineError: this checkpoint, or the one before, could not be written.
+        """
+        import torch.distributed.checkpoint as dcp
+
+        begun_s = time.perf_counter()
+        self.finish()
+        building = self._folder / (name_of(step) + _BUILDING)
+        done: Future[None] = Future()
+        self._pending = done
+        try:
+            written = dcp.async_save(
+                dict(state),
+                checkpoint_id=str(building),
+                process_group=self._group,
+                no_dist=not self._distributed,
+            )
+        except (OSError, RuntimeError) as error:
+            self._pending = None
+            raise EngineError(f"cannot write a checkpoint: {error}", where=str(building)) from error
+        follow = threading.Thread(
+            target=self._follow, args=(written, done, building, step, updates), daemon=True
+        )
+        follow.start()
+        if wait:
+            self.finish()
+        return time.perf_counter() - begun_s
+
+    def finish(self) -> None:
+        """Waits until what was begun is published.
+
+        Raises:
+            EngineError: it could not be written.
+        """
+        if self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        try:
+            pending.result()
+        except Exception as error:
+            what = f"a checkpoint could not be written: {error}"
+            raise EngineError(what, where=str(self._folder)) from error
+
+    def _follow(
+        self, written: Any, done: Future[None], building: Path, step: int, updates: int
+    ) -> None:
+        try:
+            written.result()
+            if self._first:
+                self._publish(building, step, updates)
+            done.set_result(None)
+        except BaseException as error:  # noqa: BLE001  told to whoever waits for it
+            done.set_exception(error)
+
+    def _publish(self, building: Path, step: int, updates: int) -> None:
+        files = sorted(path for path in building.iterdir() if path.is_file())
+        card = Card(
+            step=step,
+            updates=updates,
+            identity=self._identity,
+            layout=self._layout,
+            files={path.name: (path.stat().st_size, sha256_of(path)) for path in files},
+        )
+        _sync(files)
+        write_json(building / CARD, {"format": FORMAT, **asdict(card)})
+        _sync([building])
+        target = self._folder / name_of(step)
+        if target.exists():  # a run that was set back comes by the same step again
+            shutil.rmtree(target)
+        building.rename(target)
+        _sync([self._folder])
+        for old in found(self._folder.parent)[self._keep :]:
+            shutil.rmtree(old)
+
+
+def load(state: dict[str, Any], folder: Path, *, distributed: bool) -> None:
+    """Reads a checkpoint into tensors, in place, whatever layout wrote it.
+
+    Raises:
+        InputError: it does not hold these tensors.
+    """
+    import torch.distributed.checkpoint as dcp
+
+    try:
+        with warnings.catch_warnings():
+            # That one process reads it alone is meant so.
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            dcp.load(state, checkpoint_id=str(folder), no_dist=not distributed)
+    except (RuntimeError, ValueError, KeyError, dcp.api.CheckpointException) as error:
+        what = str(error).strip().splitlines()[0][:300]
+        raise InputError(f"not a checkpoint of this model: {what}", where=str(folder)) from error
+
+
+def _sync(paths: Sequence[Path]) -> None:
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

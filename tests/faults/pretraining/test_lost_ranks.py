@@ -1,0 +1,157 @@
+"""Real signals to real ranks: the run ends with the weights of one that nothing happened to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tokenizers")
+psutil = pytest.importorskip("psutil")
+
+from sextant.decoder.config import DecoderConfig  # noqa: E402
+from sextant.decoder.mesh import Degrees  # noqa: E402
+from sextant.errors import EngineError, InputError  # noqa: E402
+from sextant.systems.pretraining import checkpoint, record  # noqa: E402
+from sextant.systems.pretraining.job import RECORD_FILE, Job, Recipe  # noqa: E402
+from sextant.systems.pretraining.launch import Patience, launch  # noqa: E402
+from sextant.systems.pretraining.prepare import Wish, prepare  # noqa: E402
+from sextant.systems.pretraining.saved import open_saved  # noqa: E402
+from sextant.systems.pretraining.text import Source  # noqa: E402
+
+STEPS = 40
+PATIENCE = Patience(quiet_s=4.0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    (folder / "text.txt").write_text("".join(f"line {n} of {n * n}\n" for n in range(4000)))
+    wish = Wish(sources=(Source(path=folder / "text.txt"),), num_ids=300, held_fraction=0.0)
+    prepare(wish, folder / "tokens", lambda _done, _all: None)
+    return folder / "tokens"
+
+
+@pytest.fixture
+def job(data: Path, tmp_path: Path) -> Job:
+    made = Job(
+        model=DecoderConfig(
+            vocab=300, hidden=32, layers=2, heads=4, kv_heads=2, head_dim=8, ffn=64, context=32
+        ),
+        data=data,
+        out=tmp_path / "run",
+        steps=STEPS,
+        batch=8,
+        sequence=32,
+        micro_batch=4,
+        recipe=Recipe(learning_rate=3e-3, warmup_steps=3),
+        layout=Degrees(dp=2),
+        checkpoint_steps=4,
+        stall_s=30.0,
+        threads=1,
+    )
+    made.write()
+    return made
+
+
+def taken(job: Job) -> int:
+    """The steps that the record tells of."""
+    return len(record.steps(job.out / RECORD_FILE))
+
+
+def strike(job: Job, acts: list[tuple[int, Callable[[int], None]]]) -> threading.Thread:
+    """Does each act to the last rank's process, once so many steps were taken."""
+
+    def run() -> None:
+        for steps, act in acts:
+            until_s = time.monotonic() + 100.0
+            while taken(job) < steps and time.monotonic() < until_s:
+                time.sleep(0.01)
+            ranks = [
+                child.pid
+                for child in psutil.Process().children()
+                if "sextant.systems.pretraining" in " ".join(child.cmdline())
+            ]
+            act(max(ranks))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_killed_and_a_stopped_rank_cost_steps_but_no_weight(job: Job, tmp_path: Path) -> None:
+    plain = replace(job, out=tmp_path / "plain")
+    plain.write()
+    launch(plain)
+    striking = strike(
+        job,
+        [
+            (10, lambda pid: os.kill(pid, signal.SIGKILL)),
+            (22, lambda pid: os.kill(pid, signal.SIGSTOP)),
+        ],
+    )
+    launch(job, PATIENCE)
+    striking.join(5)
+    lost = list(record.read(job.out / RECORD_FILE, "lost"))
+    assert [event["rank"] for event in lost] == [1, lost[-1]["rank"]]
+    assert lost[0]["why"] == "killed by SIGKILL"
+    assert lost[0]["since_step_s"] < 5.0
+    assert "no step for" in lost[1]["why"]
+    assert lost[1]["since_step_s"] < PATIENCE.quiet_s + 2.0
+    resumed = [event["step"] for event in record.read(job.out / RECORD_FILE, "begin")]
+    assert resumed[0] == 0
+    assert all(step % 4 == 0 for step in resumed)
+    assert 8 <= resumed[1] <= 12
+    ours, theirs = open_saved(job.out), open_saved(plain.out)
+    assert ours.step == theirs.step == STEPS
+    for a, b in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_job_that_cannot_run_is_given_up_with_its_reason(job: Job) -> None:
+    wrong = replace(job, layout=Degrees(), batch=8, micro_batch=3)
+    wrong.write()
+    with pytest.raises(InputError, match="micro-batches of 3"):
+        launch(wrong)
+    hopeless = replace(job, layout=Degrees(), recipe=replace(job.recipe, learning_rate=1e30))
+    hopeless.write()
+    with pytest.raises(EngineError, match="no finite gradient"):
+        launch(hopeless, replace(PATIENCE, restarts=0))
+
+
+def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:
+    """A process that writes checkpoints without a pause, killed at ten instants."""
+    context = __import__("multiprocessing").get_context("forkserver")
+    context.set_forkserver_preload(["torch.distributed.checkpoint"])
+    sys.path.insert(0, str(Path(__file__).parent))
+    from writing_worker import write
+
+    seen = set()
+    for number in range(10):
+        worker = context.Process(target=write, args=(str(tmp_path),), daemon=True)
+        worker.start()
+        until_s = time.monotonic() + 60.0
+        before = {path.name for path in checkpoint.found(tmp_path)}
+        while {path.name for path in checkpoint.found(tmp_path)} <= before:
+            assert time.monotonic() < until_s, "it writes nothing"
+            time.sleep(0.005)
+        time.sleep(0.004 * number)  # another instant of a save each time
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.join()
+        newest = checkpoint.newest(tmp_path)
+        assert newest is not None
+        folder, card, troubles = newest
+        assert troubles == []
+        state = {"weight": torch.zeros(1 << 18)}
+        checkpoint.load(state, folder, distributed=False)
+        assert torch.equal(state["weight"], torch.full((1 << 18,), float(card.step)))
+        seen.add("building" if list((tmp_path / "checkpoints").glob("*.building")) else "between")
+    assert "building" in seen
