@@ -58,6 +58,10 @@ def add_train(commands: _SubParsers[argparse.ArgumentParser]) -> None:
         "--layout", metavar="auto|LAYOUT", help="such as dp=2,tp=2; auto is the plan's (auto)"
     )
     parser.add_argument("--ranks", type=int, metavar="N", help="for auto: devices (all, or 1)")
+    parser.add_argument(
+        "--launch", default="python", choices=("python", "fleet"), help="who starts the ranks"
+    )
+    parser.add_argument("--fleet", metavar="ADDRESS", help="a running Ray cluster")
     parser.add_argument("--steps", type=int, metavar="N", help="(once through the tokens)")
     _add_shape(parser)
     add_json(parser)
@@ -82,14 +86,13 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints or writes what came of it."""
-    from sextant.systems.pretraining.launch import launch
     from sextant.systems.pretraining.tokens import TokensCard
 
     job = _resumed(args) if args.resume else _fresh(args)
     job.check(TokensCard.read(job.data))
     job.write()
     with bar("training") as advance:
-        launch(job, tick=_ticker(job, advance))
+        _launch(args, job, _ticker(job, advance))
     told = summary(job)
     (job.out / "loss.png").write_bytes(_curve(job))
     if args.json:
@@ -101,6 +104,19 @@ def run(args: argparse.Namespace) -> int:
             f"{told['tokens_per_s']:,.0f} tokens/s as {told['layout']}; {told['record']}"
         )
     return 0
+
+
+def _launch(args: argparse.Namespace, job: Job, tick: Callable[[], None]) -> None:
+    if args.launch == "python":
+        from sextant.systems.pretraining.launch import launch
+
+        launch(job, tick=tick)
+        return
+    from sextant.fleet import Fleet
+    from sextant.systems.pretraining.on_fleet import launch_on
+
+    with Fleet.start(args.fleet) as fleet:
+        launch_on(fleet, job, tick=tick)
 
 
 def _fresh(args: argparse.Namespace) -> Job:

@@ -60,7 +60,8 @@ class GangDesk(Desk):
     """A model spread over a gang. Every rank gets every order, and carries it out in step.
 
     When a rank was started anew, what ran is lost, and the ranks form a new group under a new
-    epoch before the next order; a message of an old epoch is refused.
+    epoch before the next order; a message of an old epoch is refused. A gang has one asker: what
+    runs for one is lost when another forms the group anew.
     """
 
     def __init__(
@@ -106,7 +107,8 @@ class GangDesk(Desk):
             return
         if self._running:
             raise EngineError("a rank of the language model was started anew", hint="ask again")
-        self._epoch += 1
+        # Of the time, so that two askers of one gang can never mean the same epoch.
+        self._epoch = time.time_ns()
         self._number = 0
         first = self._names[0]
         opened = self._ask({first: {"do": "open"}}, _FORM_S)[first]

@@ -75,9 +75,9 @@ class HealthPolicy:
         healthy_after_s: up for this long, earlier failures are forgotten.
     """
 
-    beat_s: float = 0.2
-    ping_after_s: float = 0.35
-    silent_after_s: float = 0.6
+    beat_s: float = 0.25
+    ping_after_s: float = 0.4
+    silent_after_s: float = 0.7
     busy_silent_after_s: float = 2.0
     warm_silent_after_s: float = 30.0
     kill_after_s: float = 10.0

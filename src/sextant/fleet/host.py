@@ -26,7 +26,7 @@ from sextant.fleet.ledger import Ledger
 from sextant.fleet.lines import Lines
 from sextant.fleet.linger import Unlingering
 from sextant.fleet.member import Member, build
-from sextant.fleet.messages import Beat, Outcome, Pulse, ReplyHeader
+from sextant.fleet.messages import Beat, Outcome, Pulse
 from sextant.fleet.orders import Orders
 from sextant.fleet.wire import Keys
 
@@ -56,7 +56,7 @@ class Host:
         self._cut_s: float | None = None
         self._ledger = Ledger()
         self._left = threading.Event()
-        self._requests: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._zenoh = wire.zenoh()
         key, name, epoch = self._zenoh.KeyExpr, orders.name, orders.epoch
         self._beat_key = key(self._keys.beat(name))
@@ -78,11 +78,7 @@ class Host:
             return self._give_up(MemberState.DOWN, f"warming: {type(error).__name__}: {error}")
         self._said = MemberState.UP
         self._say()
-        while not self._left.is_set():
-            try:
-                request = self._requests.get(timeout=0.2)
-            except queue.Empty:
-                continue
+        while (request := self._requests.get()) is not None and not self._left.is_set():
             self._answer(member, request)
         member.close()
         self._lines.close()
@@ -126,9 +122,9 @@ class Host:
                 outcome, why = Outcome.FAILED, f"{type(error).__name__}: {error}"
         self._handled += 1
         queue_s, handle_s = start_s - arrived_s, time.perf_counter() - start_s
-        reply = ReplyHeader(self._orders.epoch, number, outcome, queue_s, handle_s, why[:2000])
+        header = messages.pack_reply(epoch, number, outcome, queue_s, handle_s, why[:2000])
         try:
-            answers.put(body, attachment=messages.pack_reply(reply))
+            answers.put(body, attachment=header)
         except self._zenoh.ZError:
             # The asker's link is gone, and with it whoever wanted the answer.
             return
@@ -162,11 +158,10 @@ class Host:
             header = messages.unpack_request(bytes(sample.attachment))
         except (ValueError, TypeError):
             return
-        reply = ReplyHeader(self._orders.epoch, header.request, outcome, why=why)
+        reply = messages.pack_reply(header.epoch, header.request, outcome, why=why)
         # The wire's thread must not wait.
         drop = self._zenoh.CongestionControl.DROP
-        attachment = messages.pack_reply(reply)
-        session.put(self._answer_key, b"", attachment=attachment, congestion_control=drop)
+        session.put(self._answer_key, b"", attachment=reply, congestion_control=drop)
 
     def _obey(self, query: Any) -> None:
         """Carries out one order; every order may come twice."""
@@ -184,6 +179,7 @@ class Host:
                 case "leave":
                     answer = True
                     self._left.set()
+                    self._requests.put(None)
                 case _:
                     return
         except (ValueError, TypeError, KeyError):

@@ -34,30 +34,29 @@ class Part:
 
     def reasons(self) -> str:
         """Why nobody has answered; which replica only where there are several."""
-        if len(self.replicas.standings) == 1:
+        if self.replicas.alone:
             return next(iter(self.why.values()), "deadline")
         return "; ".join(f"{name} {why}" for name, why in self.why.items())
 
 
 class Sent:
-    """One request that is under way to one replica; without a part it is a probe."""
+    """One request that is under way to one replica; without an inbox it is a probe."""
 
-    __slots__ = ("epoch", "expires_s", "inbox", "part", "replicas", "sent_s", "standing")
+    __slots__ = ("epoch", "expires_s", "inbox", "part", "sent_s", "standing")
 
     def __init__(
         self,
-        part: Part | None,
-        replicas: Replicas,
+        part: Part,
         standing: Standing,
         inbox: Inbox | None,
+        epoch: int,
         sent_s: float,
         expires_s: float,
     ) -> None:
         self.part = part
-        self.replicas = replicas
         self.standing = standing
-        self.epoch = standing.seat.epoch
         self.inbox = inbox
+        self.epoch = epoch
         self.sent_s = sent_s
         self.expires_s = expires_s
 
@@ -68,7 +67,7 @@ class News(NamedTuple):
     sent: Sent
     at_s: float
     header: ReplyHeader | None = None
-    payload: Any = None
+    sample: Any = None
 
 
 class Inbox:

@@ -66,6 +66,7 @@ class Lines:
 
     def hear(self, sample: Any) -> None:
         """Takes in a pulse, by whatever session it came."""
+        wire.settle()
         try:
             pulse = messages.unpack_pulse(bytes(sample.payload))
         except (ValueError, TypeError):

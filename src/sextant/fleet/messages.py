@@ -109,9 +109,9 @@ def unpack(raw: bytes) -> Any:
     return _msgpack().unpackb(raw)
 
 
-def pack_request(header: RequestHeader) -> bytes:
+def pack_request(epoch: int, request: int, deadline_s: float) -> bytes:
     """A request header as bytes."""
-    return _REQUEST.pack(*header)
+    return _REQUEST.pack(epoch, request, deadline_s)
 
 
 def unpack_request(raw: bytes) -> RequestHeader:
@@ -122,9 +122,15 @@ def unpack_request(raw: bytes) -> RequestHeader:
         raise ValueError(str(error)) from error
 
 
-def pack_reply(header: ReplyHeader) -> bytes:
+def pack_reply(
+    epoch: int,
+    request: int,
+    outcome: Outcome,
+    queue_s: float = 0.0,
+    handle_s: float = 0.0,
+    why: str = "",
+) -> bytes:
     """A reply header as bytes."""
-    epoch, request, outcome, queue_s, handle_s, why = header
     fixed = _REPLY.pack(epoch, request, _NUMBERS[outcome], queue_s, handle_s)
     return fixed + why.encode(errors="replace") if why else fixed
 

@@ -110,18 +110,19 @@ class Replicas:
         policy: ReplicaPolicy | None = None,
     ) -> None:
         self.standings = tuple(Standing(seat) for seat in seats)
+        self.alone = len(self.standings) == 1
         self._rng = rng
         self._policy = policy or ReplicaPolicy()
 
     def only(self, one: Standing) -> Replicas:
         """One of them by itself, to be asked whatever its siblings do."""
         alone = Replicas((), self._rng, self._policy)
-        alone.standings = (one,)
+        alone.standings, alone.alone = (one,), True
         return alone
 
     def first(self) -> Standing | None:
         """The one to ask: of two drawn from those who are well, the one with fewer requests."""
-        if len(self.standings) == 1:
+        if self.alone:
             return self.standings[0] if self.standings[0].up else None
         ready = [one for one in self.standings if one.up]
         well = [one for one in ready if not one.on_probation] or ready
@@ -141,7 +142,7 @@ class Replicas:
         Where one takes much longer than another it is hedged by what the quicker one takes: by its
         own times it would never be late.
         """
-        if len(self.standings) == 1:
+        if self.alone:
             return math.inf
         late_s = [one.quantile_s(self._policy) for one in self.standings if not one.on_probation]
         known_s = [one for one in late_s if one < math.inf]

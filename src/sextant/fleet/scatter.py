@@ -21,7 +21,7 @@ from sextant.fleet.answers import Answer, Gather, Missing
 from sextant.fleet.deadline import Deadline
 from sextant.fleet.health import MemberState
 from sextant.fleet.inbox import Inbox, News, Part, Sent
-from sextant.fleet.messages import Outcome, ReplyHeader, RequestHeader
+from sextant.fleet.messages import Outcome, ReplyHeader
 from sextant.fleet.replicas import Replicas, Standing
 from sextant.fleet.roster import Ground
 
@@ -80,26 +80,24 @@ class Scatter:
 
     def send(self, part: Part, standing: Standing, inbox: Inbox | None, deadline: Deadline) -> None:
         """Sends a part to one replica; without an inbox as a probe, whose answer nobody reads."""
-        now_s = time.perf_counter()
+        seat, request, now_s = standing.seat, next(self._ids), time.perf_counter()
+        epoch = seat.epoch
         expires_s = now_s + max(0.0, deadline.left_s()) + _FORGOTTEN_AFTER_S
-        probed = None if inbox is None else part
-        sent = Sent(probed, part.replicas, standing, inbox, now_s, expires_s)
-        key, request = standing.seat.ask_key, next(self._ids)
+        sent = Sent(part, standing, inbox, epoch, now_s, expires_s)
         with self._lock:
             self._sent[request] = sent
             standing.in_flight += 1
-        if probed is not None:
+        if inbox is not None:
             part.tried.append(standing)
             part.open.append(sent)
-        header = RequestHeader(sent.epoch, request, deadline.at_s)
         self._session.put(
-            key,
+            seat.ask_key,
             part.body,
-            attachment=messages.pack_request(header),
+            attachment=messages.pack_request(epoch, request, deadline.at_s),
             congestion_control=self._drop,
         )
         # News of a change that came before the request was noted has not reached it.
-        if standing.seat.state is not MemberState.UP or standing.seat.epoch != sent.epoch:
+        if seat.state is not MemberState.UP or seat.epoch != epoch:
             self._lose([request])
 
     def tell(self, replica: str) -> None:
@@ -120,12 +118,8 @@ class Scatter:
         self._answers.undeclare()
 
     def _lose(self, requests: list[int]) -> None:
-        now_s = time.perf_counter()
         for request in requests:
-            if (sent := self._take(request)) is not None:
-                self._note(sent, math.inf)
-                if sent.inbox is not None:
-                    sent.inbox.put(News(sent, now_s), urgent=True)
+            self._end(request, time.perf_counter(), None, None)
 
     def _hear(self, sample: Any) -> None:
         """Takes in one answer, on the wire's thread."""
@@ -134,28 +128,23 @@ class Scatter:
             header = messages.unpack_reply(bytes(sample.attachment))
         except (ValueError, TypeError):
             return
-        sent = self._take(header.request)
-        if sent is None:
-            return
-        good = header.outcome is Outcome.OK and header.epoch == sent.epoch
-        self._note(sent, at_s - sent.sent_s if good else math.inf)
-        if sent.inbox is not None and sent.part is not None and not sent.part.done:
-            sent.inbox.put(News(sent, at_s, header, sample.payload), urgent=not good)
+        self._end(header.request, at_s, header, sample)
 
-    def _take(self, request: int) -> Sent | None:
+    def _end(self, request: int, at_s: float, header: ReplyHeader | None, sample: Any) -> None:
+        """Ends a request, with its answer or without."""
         with self._lock:
             sent = self._sent.pop(request, None)
-            if sent is not None:
-                sent.standing.in_flight -= 1
-            return sent
-
-    def _note(self, sent: Sent, seconds: float) -> None:
-        """What a replica took, for the next choice; infinite if it did not answer."""
-        with self._lock:
+            if sent is None:
+                return
+            standing, replicas = sent.standing, sent.part.replicas
+            good = header is not None and header.outcome is Outcome.OK
+            standing.in_flight -= 1
             if sent.inbox is None:
-                sent.replicas.probed(sent.standing, seconds)
-            elif seconds < math.inf:
-                sent.standing.took(seconds)
+                replicas.probed(standing, at_s - sent.sent_s if good else math.inf)
+            elif good and not replicas.alone:
+                standing.took(at_s - sent.sent_s)
+        if sent.inbox is not None and not sent.part.done:
+            sent.inbox.put(News(sent, at_s, header, sample), urgent=not good)
 
 
 class _Call:
@@ -186,7 +175,7 @@ class _Call:
                 continue
             part.hedge_at_s = self._start_s + part.replicas.hedge_after_s()
             self._scatter.send(part, standing, self._inbox, self._deadline)
-            if len(part.replicas.standings) > 1:
+            if not part.replicas.alone:
                 self._probe(part)
 
     def _collect(self) -> None:
@@ -247,7 +236,7 @@ class _Call:
 
     def _take(self, news: News) -> None:
         part, header = news.sent.part, news.header
-        if part is None or part.done:
+        if part.done:
             return
         part.open.remove(news.sent)
         if header is None or header.outcome is not Outcome.OK or header.epoch != news.sent.epoch:
@@ -255,13 +244,13 @@ class _Call:
             return
         part.done = True
         del self._open[part.name]
-        if len(part.replicas.standings) > 1:
+        if not part.replicas.alone:
             part.replicas.raced(part.tried[0], beaten=news.sent.standing is not part.tried[0])
         total_s = news.at_s - self._start_s
         self._answers[part.name] = Answer(
             member=part.name,
             replica=news.sent.standing.seat.name,
-            body=bytes(news.payload),
+            body=bytes(news.sample.payload),
             wire_s=max(0.0, total_s - header.queue_s - header.handle_s),
             queue_s=header.queue_s,
             handle_s=header.handle_s,

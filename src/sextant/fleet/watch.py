@@ -252,6 +252,7 @@ class Watch:
             self._moved.notify_all()
 
     def _hear(self, sample: Any) -> None:
+        wire.settle()
         try:
             beat = messages.unpack_beat(bytes(sample.payload))
         except (ValueError, TypeError):

@@ -6,9 +6,11 @@ star around every asker, none of which needs another one to live.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,8 @@ _ONE_THREAD = (
 )
 """Zenoh's work on one thread a process: sixteen processes on two cores lose a third of a fan-out's
 time by handing each message from thread to thread (docs/log.md)."""
+
+_settled = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,17 @@ def connect(endpoint: str) -> Any:
 def direct(call: Any) -> Any:
     """A handler that is called on the wire's own thread: it must not take long, nor wait."""
     return zenoh().handlers.Callback(call, indirect=False)
+
+
+def settle() -> None:
+    """Keeps Python's state of the calling thread, one of the wire's own, for as long as it lives.
+
+    Without it Python makes the state anew for every call from such a thread, and lets it go after:
+    some twenty microseconds each, which every message of a fan-out would pay twice. To be called
+    now and then from what the wire calls, because the wire may put another thread to work.
+    """
+    if not hasattr(_settled, "state"):
+        _settled.state = ctypes.pythonapi.PyGILState_Ensure()
 
 
 def _config(*, listen: list[str], connect: list[str]) -> Any:

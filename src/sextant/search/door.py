@@ -1,9 +1,9 @@
-"""A lean door for vector queries over TCP: one thread, one selector, whatever is ready in one batch.
+"""A lean door for vector queries over TCP: one thread, one selector, all that is ready in a batch.
 
 While a batch is being searched, the next ones gather in the sockets; an idle door searches a lone
-query at once. Nothing is unpickled, every frame is bounded, and a query whose deadline has passed is
-refused without a search. What a client does not read is kept for it up to a bound, then it is cut
-off. Beyond loopback a token is needed.
+query at once. Nothing is unpickled, every frame is bounded, and a query whose deadline has passed
+is refused without a search. What a client does not read is kept for it up to a bound, then it is
+cut off. Beyond loopback a token is needed.
 
 Shape suffixes: Q queries, D dimensions.
 """
@@ -238,7 +238,8 @@ class Door:
             return
         now_s = self._clock()
         k = self._waiting[0].k
-        batch, rest = [], []
+        batch: list[_Query] = []
+        rest: list[_Query] = []
         for query in self._waiting:
             # A deadline that is no number is never met.
             if not query.deadline_s > now_s or not 1 <= query.k <= MOST_HITS:
@@ -255,7 +256,7 @@ class Door:
     def _answer_batch(self, batch: list[_Query], k: int) -> None:
         joined = b"".join([query.vector for query in batch])
         queries_QD = np.frombuffer(joined, "<f4").reshape(len(batch), -1)
-        # The first that is due decides: nobody gets an answer late, and shards are seldom that slow.
+        # The first that is due decides: nobody gets an answer late, and shards are seldom so slow.
         deadline = Deadline(min(query.deadline_s for query in batch), self._clock)
         try:
             near = self._search(queries_QD, k, deadline)

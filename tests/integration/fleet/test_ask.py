@@ -142,7 +142,7 @@ def test_a_message_of_an_old_epoch_is_refused(pair: Gang) -> None:
     )
     header = messages.RequestHeader(0, 2**40, time.time() + 5)
     key = ground.keys.ask("pair/a", pair.epoch)
-    ground.session.put(key, b"", attachment=messages.pack_request(header))
+    ground.session.put(key, b"", attachment=messages.pack_request(*header))
     reply = messages.unpack_reply(replies.get(timeout=5))
     listener.undeclare()
     assert (reply.request, reply.outcome) == (2**40, messages.Outcome.OLD_EPOCH)

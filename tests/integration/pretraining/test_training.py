@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,12 @@ from training_worker import Run
 from sextant.decoder import open_generator
 from sextant.decoder.config import DecoderConfig
 from sextant.decoder.mesh import Degrees
+from sextant.decoder.shards import named_parameters
 from sextant.errors import EngineError, InputError
-from sextant.fleet import Deadline
+from sextant.fleet import Deadline, Fleet
 from sextant.systems.pretraining import checkpoint, record
 from sextant.systems.pretraining.job import RECORD_FILE, Job, Recipe
+from sextant.systems.pretraining.on_fleet import launch_on
 from sextant.systems.pretraining.prepare import Wish, prepare
 from sextant.systems.pretraining.saved import evaluate, export, open_saved
 from sextant.systems.pretraining.text import Source
@@ -174,6 +177,22 @@ def test_from_text_to_an_answerer(pool: Pool, job: Job, tmp_path: Path) -> None:
     with torch.no_grad():
         far = (theirs(ids).logits - saved.model(ids)).abs().max()
     assert float(far) < 1e-4
+
+
+def test_a_fleet_trains_the_same(pool: Pool, job: Job, tmp_path: Path) -> None:
+    for engine in ("zenoh", "msgpack", "psutil"):
+        if find_spec(engine) is None:
+            pytest.skip(f"{engine} is not installed")
+    plain = replace(job, out=tmp_path / "plain")
+    plain.write()
+    whole, _ = train(pool, plain, "dp=2")
+    spread = replace(job, layout=Degrees(dp=2), stall_s=20.0, threads=1)
+    spread.write()
+    with Fleet.start(cpus=2) as fleet:
+        launch_on(fleet, spread, tick=lambda: None)
+    saved = open_saved(job.out)
+    for name, weight in named_parameters(saved.model):
+        np.testing.assert_array_equal(weight.detach().numpy(), whole[name], err_msg=name)
 
 
 def test_text_is_scored_by_its_bytes(pool: Pool, job: Job, tmp_path: Path) -> None:

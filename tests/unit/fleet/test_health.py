@@ -26,9 +26,9 @@ def test_one_that_speaks_is_left_alone() -> None:
 
 
 def test_one_that_is_quiet_is_pinged_before_it_counts_as_silent() -> None:
-    assert verdict(quiet_s=0.4) == Verdict(state=UP, action=Action.PING)
-    silent = verdict(quiet_s=0.7)
-    assert silent == Verdict(state=MemberState.SILENT, why="silent for 0.7 s", action=Action.PING)
+    assert verdict(quiet_s=0.5) == Verdict(state=UP, action=Action.PING)
+    silent = verdict(quiet_s=0.8)
+    assert silent == Verdict(state=MemberState.SILENT, why="silent for 0.8 s", action=Action.PING)
 
 
 def test_one_seen_stopped_is_known_sooner() -> None:

@@ -17,7 +17,7 @@ TEXTS = st.text(st.characters(codec="utf-8"))
 
 @given(st.builds(messages.RequestHeader, NUMBERS, NUMBERS, TIMES))
 def test_a_request_header_survives_the_wire(header: messages.RequestHeader) -> None:
-    assert messages.unpack_request(messages.pack_request(header)) == header
+    assert messages.unpack_request(messages.pack_request(*header)) == header
 
 
 @given(
@@ -32,7 +32,7 @@ def test_a_request_header_survives_the_wire(header: messages.RequestHeader) -> N
     )
 )
 def test_a_reply_header_survives_the_wire(header: messages.ReplyHeader) -> None:
-    assert messages.unpack_reply(messages.pack_reply(header)) == header
+    assert messages.unpack_reply(messages.pack_reply(*header)) == header
 
 
 def test_a_beat_survives_the_wire() -> None:

@@ -47,12 +47,17 @@ def test_the_sentence_that_speaks_of_the_question_is_cited_exactly(embedder: Any
 
 
 def test_how_many_wants_a_number(embedder: Any) -> None:
-    text = "The range of the tide in Fundy is wide. In Fundy it comes to 16 metres."
-    found = said(embedder, "How high is the tide in Fundy?", passage(text), before=0.0)
-    assert "16 metres" in found.citations[0].text
-    idle = said(embedder, "How high is the tide in Fundy?", passage(text), before=0.0, lacks=0.0)
-    first = "The range of the tide in Fundy is wide."
-    assert score_of(first, idle) > score_of(first, found) + 0.1
+    texts = ["The range of the tide in Fundy is wide.", "The tide in Fundy comes to 16 metres."]
+    changes = {"before": 0.0, "margin": 9.0}
+    found, idle = (
+        said(
+            embedder, "How high is the tide in Fundy?", passage(" ".join(texts)), lacks=x, **changes
+        )
+        for x in (0.2, 0.0)
+    )
+    assert found.citations[0].text == texts[1]
+    assert score_of(texts[0], idle) - score_of(texts[0], found) == pytest.approx(0.2, abs=1e-5)
+    assert score_of(texts[1], idle) == pytest.approx(score_of(texts[1], found))
 
 
 @pytest.mark.parametrize(

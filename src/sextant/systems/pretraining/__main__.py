@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from datetime import timedelta
 from pathlib import Path
 
-from sextant.errors import EngineError, InputError, SextantError, missing_engine
+from sextant.errors import EngineError, SextantError
 from sextant.systems.pretraining.job import Job
+from sextant.systems.pretraining.ranks import run_rank
 
-MEET = "SEXTANT_MEET"
-"""A file at which the ranks of one host meet; without it they meet as torchrun says."""
-ALIVE, LOGS = "alive", "logs"
+LOGS = "logs"
 
 
 def main() -> int:
@@ -39,53 +37,6 @@ def main() -> int:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return _tell(EngineError(f"rank {rank}: {lines[0][:300]}"), job.out, rank)
     return 0
-
-
-def run_rank(job: Job, rank: int, ranks: int) -> None:
-    """Trains a job as one of its ranks.
-
-    Raises:
-        InputError: the job has another number of ranks, or does not fit its data.
-        EngineError: torch is missing or failed.
-    """
-    if ranks != job.layout.ranks:
-        what = f"the layout {job.layout.describe()} takes {job.layout.ranks} ranks, not {ranks}"
-        raise InputError(what, where="--layout")
-    try:
-        import torch
-        import torch.distributed as dist
-    except ImportError:
-        raise missing_engine("torch", "pretraining") from None
-    from sextant.decoder.mesh import make_meshes
-    from sextant.systems.pretraining.tokens import Tokens
-    from sextant.systems.pretraining.trainer import Trainer
-
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
-    device = torch.device("cpu")
-    if torch.cuda.is_available():
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", rank)))
-        torch.cuda.set_device(device)
-    torch.set_num_threads(job.threads or max(1, (os.cpu_count() or 1) // local))
-    # One rank on a host compares every shard with its checksum; the others trust it.
-    tokens = Tokens.open(job.data, verify=rank == 0)
-    beat = job.out / ALIVE / f"rank-{rank}"
-    beat.parent.mkdir(parents=True, exist_ok=True)
-    meshes = None
-    if ranks > 1:
-        meet = os.environ.get(MEET)
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-            init_method=f"file://{meet}" if meet else "env://",
-            rank=rank,
-            world_size=ranks,
-            timeout=timedelta(seconds=job.stall_s),
-        )
-        meshes = make_meshes(job.layout, device.type)
-    try:
-        Trainer(job, tokens, meshes, device, beat.touch).run()
-    finally:
-        if meshes is not None:
-            dist.destroy_process_group()
 
 
 def _tell(error: SextantError, out: Path | None, rank: int) -> int:

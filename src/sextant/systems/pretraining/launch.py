@@ -23,8 +23,9 @@ from typing import IO
 
 from sextant.errors import EngineError, InputError, SextantError
 from sextant.systems.pretraining import checkpoint
-from sextant.systems.pretraining.__main__ import ALIVE, LOGS, MEET
+from sextant.systems.pretraining.__main__ import LOGS
 from sextant.systems.pretraining.job import JOB_FILE, RECORD_FILE, Job
+from sextant.systems.pretraining.ranks import ALIVE, MEET
 from sextant.systems.pretraining.record import Record
 
 _LOOK_S = 0.05

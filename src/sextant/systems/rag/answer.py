@@ -20,7 +20,7 @@ from sextant.systems.rag.sentences import sentence_spans
 NOTHING = "nothing relevant found"
 HURRIED = "chosen by words alone: the deadline left no time to compare meanings"
 _LONGEST_CHARS = 400
-_HARDLY_WORDS = 3
+_HARDLY_WORDS = 2
 # More sentences than any passage of a window has; a corpus of fragments must not cost seconds.
 _MOST_SENTENCES = 400
 

@@ -41,7 +41,7 @@ class AnswerRule:
     passage: float = 0.4
     passage_pairs: float = 0.2
     lacks: float = 0.2
-    empty: float = 0.6
+    empty: float = 0.3
     elsewhere: float = 0.3
     least: float = 0.85
     least_hurried: float = 0.5

@@ -287,7 +287,7 @@ def test_it_needs_no_engine(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             timeout=60,
-            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
         )
     assert done.stderr == ""
     assert done.stdout.strip() == result().answer
