@@ -13,7 +13,15 @@ from pathlib import Path
 from benchmarks.bench import Figure, Skipped, as_json
 from sextant.units import show
 
-BENCHMARKS = ("fan_out", "kill_indexing", "scifact", "stalled_shard", "rehearsal")
+BENCHMARKS = (
+    "fan_out",
+    "stalled_shard",
+    "kill_indexing",
+    "embedding",
+    "scifact",
+    "squad",
+    "rehearsal",
+)
 
 
 def main() -> int:
