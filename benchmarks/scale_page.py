@@ -21,8 +21,8 @@ def page(sample: Sample) -> str:
             "# 100 and 1,000 shards",
             "",
             "This page is written by `python -m benchmarks.scale`. **Whatever it says of more than "
-            f"{max(sample.fan_out)[0]} shards is simulated**, from what was measured on one machine "
-            f"({sample.machine}) on {sample.date} and is kept in `scale.json`.",
+            f"{max(sample.fan_out)[0]} shards is simulated**, from what was measured on one "
+            f"machine ({sample.machine}) on {sample.date} and is kept in `scale.json`.",
             "",
             "![Simulated time of a query by the number of shards](scale.svg)",
             "",
