@@ -1,5 +1,6 @@
-"""Scatter a batch of queries to every shard, merge what comes by the deadline, and say what it is
-worth.
+"""Scatter queries to every shard, merge what comes by the deadline, and say what it is worth.
+
+Queries of several threads that want the same travel together (`together.py`).
 
 Shape suffixes: Q queries in the batch, D dimensions, K hits a query.
 """
@@ -7,8 +8,11 @@ Shape suffixes: Q queries in the batch, D dimensions, K hits a query.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import numpy as np
 
 from sextant.axes import Axis
 from sextant.errors import InputError
@@ -18,6 +22,7 @@ from sextant.search.local import Gang
 from sextant.search.manifest import Manifest
 from sextant.search.merge import Fuse, Hits, fused, merged
 from sextant.search.statistics import Statistics
+from sextant.search.together import Together
 from sextant.search.wire import Floats, Mode, Reply, Request, Words, checked_groups
 
 DEPTH = 100
@@ -47,8 +52,33 @@ class Found:
     shards: tuple[Answer, ...]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Alike:
+    """What queries of one message have in common."""
+
+    k: int
+    dims: int
+    mode: Mode
+    fuse: Fuse | None
+    filter: Filter | None
+    groups: tuple[str, ...] | None
+    with_rows: bool
+
+    def __hash__(self) -> int:
+        return hash((self.k, self.dims, self.mode, self.groups))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """One caller's queries, and how they are asked."""
+
+    alike: _Alike
+    queries_QD: Floats
+    words: tuple[Words, ...]
+
+
 class Searcher:
-    """Searches one published index through the gang of its shards."""
+    """Searches one published index through the gang of its shards; for many threads."""
 
     def __init__(
         self,
@@ -63,6 +93,7 @@ class Searcher:
         self._gang = gang
         self._statistics = statistics
         self._cards = {card.name: card for card in manifest.shards}
+        self._together = Together(self._search)
 
     def search(
         self,
@@ -107,38 +138,57 @@ class Searcher:
             )
         if k < 1:
             raise InputError(f"k must be at least 1, not {k}")
-        request = Request(
-            space=space,
-            queries_QD=queries_QD,
+        # One message carries many callers' queries: what a shard would refuse must not come along.
+        if not np.isfinite(queries_QD).all():
+            raise InputError("a query vector must be finite")
+        alike = _Alike(
             k=k,
+            dims=queries_QD.shape[1],
             mode=mode,
-            depth=max(k, DEPTH) if mode == Mode.HYBRID else k,
-            words=self._words(texts, mode),
-            mean_length=self._statistics.mean_length if self._statistics else 1.0,
+            fuse=fuse,
             filter=filter,
             groups=_checked(groups),
             with_rows=with_rows,
+        )
+        asked = _Asked(alike=alike, queries_QD=queries_QD, words=self._words(texts, mode))
+        return self._together.ask(asked, alike, deadline, len(queries_QD))
+
+    def _search(self, batch: Sequence[_Asked], deadline: Deadline) -> list[Found]:
+        """What each caller's queries bring back; all that they want alike."""
+        alike = batch[0].alike
+        request = Request(
+            space=self.manifest.space,
+            queries_QD=np.concatenate([asked.queries_QD for asked in batch]),
+            k=alike.k,
+            mode=alike.mode,
+            depth=max(alike.k, DEPTH) if alike.mode == Mode.HYBRID else alike.k,
+            words=tuple(words for asked in batch for words in asked.words),
+            mean_length=self._statistics.mean_length if self._statistics else 1.0,
+            filter=alike.filter,
+            groups=alike.groups,
+            with_rows=alike.with_rows,
             generation=self.manifest.generation,
         )
         # The gang's own ledger has the waiting.
         gather = self._gang.ask(request.pack(), deadline)
         start_s = time.perf_counter()
         with self.ledger.busy(Axis.COORDINATION):
-            replies, damaged = _unpacked(gather, len(queries_QD))
-            if mode == Mode.HYBRID:
-                assert fuse is not None, "candidates of both kinds need a fusion"
-                hits = fused(replies, len(queries_QD), k, request.depth, fuse)
-            else:
-                hits = merged(replies, len(queries_QD), k, mode)
-        return Found(
-            hits=hits,
-            coverage=self._share(replies, "documents"),
-            expected_recall=self._share(replies, "vectors") * self.manifest.index_recall,
-            missing=(*gather.missing, *damaged),
-            fan_out_s=gather.seconds,
-            merge_s=time.perf_counter() - start_s,
-            shards=tuple(gather.answers.values()),
-        )
+            replies, damaged = _unpacked(gather, len(request.queries_QD))
+            hits = _merged(replies, request, alike.fuse)
+        merge_s = time.perf_counter() - start_s
+        ends = accumulate((len(asked.queries_QD) for asked in batch), initial=0)
+        return [
+            Found(
+                hits=hits[start:end],
+                coverage=self._share(replies, "documents"),
+                expected_recall=self._share(replies, "vectors") * self.manifest.index_recall,
+                missing=(*gather.missing, *damaged),
+                fan_out_s=gather.seconds,
+                merge_s=merge_s,
+                shards=tuple(gather.answers.values()),
+            )
+            for start, end in pairwise(ends)
+        ]
 
     def _words(self, texts: Sequence[str], mode: Mode) -> tuple[Words, ...]:
         if mode == Mode.DENSE:
@@ -163,6 +213,14 @@ class Searcher:
         whole = sum(getattr(card, of) for card in self._cards.values())
         here = sum(getattr(self._cards[name], of) for name in answered)
         return float(here / whole) if whole else 0.0
+
+
+def _merged(replies: Mapping[str, Reply], request: Request, fuse: Fuse | None) -> Hits:
+    num_queries = len(request.queries_QD)
+    if request.mode != Mode.HYBRID:
+        return merged(replies, num_queries, request.k, request.mode)
+    assert fuse is not None, "candidates of both kinds need a fusion"
+    return fused(replies, num_queries, request.k, request.depth, fuse)
 
 
 def _checked(groups: tuple[str, ...] | None) -> tuple[str, ...] | None:
