@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from sextant.cli.rag_answerer import add_answerer_options, opened_answerer
 from sextant.cli.times import TIME_HELP, seconds
 from sextant.errors import InputError, missing_engine
 
@@ -65,6 +66,7 @@ def add_serve(commands: _SubParsers[argparse.ArgumentParser]) -> None:
         help="processes that take questions, at ports P, P+1, ... (1); with two none is alone",
     )
     parser.add_argument("--fleet", metavar="ADDRESS", help="shards on this Ray cluster")
+    add_answerer_options(parser)
     parser.add_argument(
         "--in-process", action="store_true", help="all in one process: no replicas, no drills"
     )
@@ -83,8 +85,10 @@ def _serve(args: argparse.Namespace) -> int:
     except ImportError as error:
         raise missing_engine(error.name or "fastapi", "rag") from None
     from sextant.search.manifest import Manifest
+    from sextant.systems.rag.writers import check_answerer
 
     _check(args)
+    check_answerer(args.answerer, args.answerer_model)
     settings = Settings(
         index=str(Path(args.index).resolve()),
         model=args.model,
@@ -94,6 +98,8 @@ def _serve(args: argparse.Namespace) -> int:
         log=None,
         log_questions=args.log_questions,
         ready_s=_READY_S,
+        answerer=args.answerer,
+        answerer_model=args.answerer_model,
     )
     _check_access(args, settings)
     # Not after the seconds that the shards take: is there an index at all?
@@ -169,7 +175,8 @@ def _alone(args: argparse.Namespace, settings: Settings, ending: _Ending) -> Ite
     with (
         closing(listener),
         _fleet_of(args, Fleet) as fleet,
-        settings.open(fleet, args.replicas) as service,
+        opened_answerer(args, fleet) as answerer,
+        settings.open(fleet, answerer, args.replicas) as service,
     ):
         journal = Journal(sys.stderr, questions=settings.log_questions)
         front = Front(service, settings.rules(), listener, journal)
@@ -247,6 +254,9 @@ def _check(args: argparse.Namespace) -> None:
     if args.in_process and (args.replicas > 1 or args.routers > 1 or args.fleet):
         hint = "without --in-process"
         raise InputError("one process is one", where="--in-process", hint=hint)
+    if args.ranks > 1 and not (args.in_process or _cluster(args)):
+        hint = "--in-process, or --fleet ADDRESS; the ranks are processes there too"
+        raise InputError("routers share no model that is split", where="--ranks", hint=hint)
     if args.routers > 1 and _cluster(args):
         hint = "one command a router, on a cluster"
         raise InputError("routers are processes of this machine", where="--routers", hint=hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from small_model import write_small_model
 from sextant.cli.main import main
 from sextant.fleet import Deadline
 from sextant.systems.rag.answerers import Cut
+from sextant.systems.rag.client import Client
 from sextant.systems.rag.service import Service, open_service
 from sextant.systems.rag.writers import DecoderWriter, open_answerer
 
@@ -96,6 +98,27 @@ def test_the_command_answers_over_two_ranks(
     assert value["answer"] == OWN
     assert value["note"].startswith("the documents' own words")
     assert value["citations"][0]["doc"] == "tides.txt"
+
+
+@pytest.mark.parametrize("way", [["--in-process", "--ranks", "2"], []], ids=["ranks", "router"])
+def test_a_served_model_answers(model: Path, index: Path, way: list[str]) -> None:
+    for engine in ("ray", "zenoh", "fastapi"):
+        pytest.importorskip(engine)
+    serve = ["serve", "--index", str(index), "--port", "0", "--json", "--answerer", f"hf:{model}"]
+    command = [sys.executable, "-m", "sextant", "rag", *serve, *way]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            told = json.loads(process.stdout.readline())
+            with Client(told["urls"]) as client:
+                reply = client.ask(QUESTION, deadline_s=30.0)
+        finally:
+            process.terminate()
+            process.wait(60)
+    assert (reply.answer, reply.hits[0].doc) == (OWN, "tides.txt")
+    assert reply.note.startswith("the documents' own words")
 
 
 @pytest.mark.parametrize(

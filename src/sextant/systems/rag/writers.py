@@ -172,25 +172,39 @@ def open_answerer(
         InputError: there is no such answerer, or it lacks something.
         EngineError: an engine is missing, or the model's ranks did not come up.
     """
+    check_answerer(spec, model)
     kind, _, where = spec.partition(":")
-    if kind == "extractive" and not where:
-        return ExtractiveAnswerer()
-    if kind == "openai" and where:
-        if not model:
-            raise InputError("which model of the endpoint?", hint="--answerer-model NAME")
+    if kind == "openai":
         key = os.environ.get(KEY_VARIABLE)
-        return GeneratedAnswerer(EndpointWriter(where, model, key=key))
-    if kind == "hf" and where:
+        return GeneratedAnswerer(EndpointWriter(where, model or "", key=key))
+    if kind == "hf":
         from sextant.decoder import open_generator
 
         folder = Path(where)
         decoder = open_generator(folder, fleet=fleet if ranks > 1 else None, ranks=ranks)
         return GeneratedAnswerer(DecoderWriter(decoder, folder.resolve().name))
-    raise InputError(
-        f"no answerer {spec!r}",
-        where="--answerer",
-        hint="extractive, openai:URL with --answerer-model NAME, or hf:DIR",
-    )
+    return ExtractiveAnswerer()
+
+
+def check_answerer(spec: str, model: str | None) -> None:
+    """Whether a spec can name an answerer, before anything is opened.
+
+    Raises:
+        InputError: it cannot, or it lacks something.
+    """
+    kind, _, where = spec.partition(":")
+    if kind not in ("extractive", "openai", "hf") or (kind == "extractive") == bool(where):
+        raise InputError(
+            f"no answerer {spec!r}",
+            where="--answerer",
+            hint="extractive, openai:URL with --answerer-model NAME, or hf:DIR",
+        )
+    if kind == "openai" and not model:
+        raise InputError("which model of the endpoint?", hint="--answerer-model NAME")
+    if kind == "openai":
+        _checked_url(where)
+    if kind == "hf" and not Path(where).is_dir():
+        raise InputError("no such folder", where=where)
 
 
 def _checked_url(url: str) -> SplitResult:

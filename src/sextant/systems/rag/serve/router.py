@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sextant.fleet import Deadline, Fleet, Member, MemberSpec
+from sextant.systems.rag.answerers import Answerer
 from sextant.systems.rag.live import LiveService
 from sextant.systems.rag.remembered import embedder_of
 from sextant.systems.rag.serve.door import Rules
@@ -27,6 +28,7 @@ from sextant.systems.rag.serve.relay import PipeEnd
 from sextant.systems.rag.serve.server import bind
 from sextant.systems.rag.serve.tokens import Tokens, is_loopback
 from sextant.systems.rag.service import open_service
+from sextant.systems.rag.writers import open_answerer
 
 ROLE = "router"
 
@@ -44,6 +46,8 @@ class Settings:
         log: the pipe to write the log into.
         log_questions: whether the log has the questions too.
         ready_s: how long to wait for the shards.
+        answerer: who answers, as `open_answerer` is told.
+        answerer_model: what an endpoint calls the model.
     """
 
     index: str
@@ -54,6 +58,8 @@ class Settings:
     log: str | None
     log_questions: bool
     ready_s: float = 120.0
+    answerer: str = "extractive"
+    answerer_model: str | None = None
 
     def rules(self) -> Rules:
         """Who may come in, and the bounds of what they ask.
@@ -68,15 +74,22 @@ class Settings:
             index_dir=Path(self.index),
         )
 
-    def open(self, fleet: Fleet | None, replicas: int = 1) -> LiveService:
+    def open(self, fleet: Fleet | None, answerer: Answerer, replicas: int = 1) -> LiveService:
         """The index, open and warm; it goes with what is published in its folder.
+
+        The answerer is closed by whoever opened it.
 
         Raises:
             InputError: there is no index, or its model is gone.
             EngineError: no shard serves.
         """
         service = open_service(
-            self.index, fleet, model=self.model, replicas=replicas, ready_s=self.ready_s
+            self.index,
+            fleet,
+            model=self.model,
+            answerer=answerer,
+            replicas=replicas,
+            ready_s=self.ready_s,
         )
         service.embedder = SharedEmbedder(service.embedder)
         service.warm()
@@ -121,7 +134,8 @@ class Router(Member):
         rules = settings.rules()
         listener = bind(settings.host, self._port)
         self._fleet = Fleet.attach(self.card, standby=self._standby)
-        self._service = settings.open(self._fleet)
+        self._answerer = open_answerer(settings.answerer, model=settings.answerer_model)
+        self._service = settings.open(self._fleet, self._answerer)
         journal = Journal(_log(settings.log), questions=settings.log_questions)
         self._front = Front(self._service, rules, listener, journal)
         self._front.start()
@@ -135,6 +149,7 @@ class Router(Member):
         """Take nothing new, finish what came, and let go."""
         self._front.stop()
         self._service.close()
+        self._answerer.close()
         self._fleet.close()
 
     def _leave(self) -> None:
