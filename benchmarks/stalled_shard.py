@@ -16,8 +16,10 @@ from sextant.systems.rag.drill import drill
 from sextant.systems.rag.embed import open_embedder
 from sextant.systems.rag.service import open_service
 
-_DOCUMENTS, _SHARDS, _K, _DEADLINE_S, _STOPPED = 1_600, 16, 10, 0.2, "8s"
+_DOCUMENTS, _SHARDS, _K, _DEADLINE_S, _STOPPED = 1_600, 16, 10, 0.05, "8s"
 _LATE_S, _RECALL_OFF = 0.01, 0.02
+_WAITED = 0.8
+"""An answer that took this share of the deadline waited for the shard: it was not known yet."""
 _LEFT, _UNEVEN = 1 - 1 / _SHARDS, 0.02
 """Documents lie in shards by a hash, so no shard has exactly its share of them."""
 
@@ -36,6 +38,7 @@ def run() -> list[Figure]:
     partial = [one for one in seen.asked if one.coverage < 1]
     assert partial, f"no answer was partial: {seen.shots}"
     lateness = sorted(max(0.0, one.latency_s - _DEADLINE_S) for one in seen.asked)
+    waited = [one for one in partial if one.latency_s > _WAITED * _DEADLINE_S]
     late = lateness[int(0.99 * len(lateness))]
     coverage = statistics.median(one.coverage for one in partial)
     recall = statistics.mean(one.recall for one in partial)
@@ -43,12 +46,12 @@ def run() -> list[Figure]:
     shot = seen.shots[0]
     return [
         Figure(
-            name=f"lateness p99 of {len(lateness)} answers",
+            name=f"lateness p99 of {len(lateness)} answers, {len(waited)} of which waited",
             measured=late,
             unit="s",
             bar="<= deadline + 10 ms",
             held=late <= _LATE_S and shot.landed,
-            beside={"worst": lateness[-1], "deadline_s": _DEADLINE_S},
+            beside={"worst": lateness[-1], "deadline": _DEADLINE_S},
         ),
         Figure(
             name=f"coverage with one of {_SHARDS} stopped",

@@ -29,11 +29,6 @@ class Cut:
             with contextlib.suppress(OSError):
                 self._take(number, ports, pollers)
 
-    @property
-    def num_sockets(self) -> int:
-        """How many were taken."""
-        return len(self._aside)
-
     def close(self) -> None:
         """Lets the sockets go; whoever used them has long given them up."""
         for taken in (*self._aside, *self._nowhere):

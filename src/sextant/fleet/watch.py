@@ -25,6 +25,7 @@ from sextant.fleet.linger import Unlingering
 from sextant.fleet.member import MemberSpec
 from sextant.fleet.placement import Node
 from sextant.fleet.presence import Presence
+from sextant.fleet.processes import process_state
 from sextant.fleet.roster import Ground
 from sextant.fleet.wire import Keys
 
@@ -78,6 +79,9 @@ class Watch:
 
     def start(self) -> None:
         """Begins to look."""
+        # What looking at a process takes is loaded now, and not when the first member is quiet:
+        # an ask that waits for it would be late.
+        process_state(os.getpid())
         self._thread.start()
 
     def found(self, role: str, chapter: Chapter) -> Gang:
