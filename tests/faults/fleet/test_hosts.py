@@ -28,7 +28,7 @@ from hosts import Host, Switch, hosts
 HERE = Path(__file__).parent
 MEMBERS = HERE.parents[1] / "integration" / "fleet"
 RAY = Path(sys.executable).parent / "ray"
-PORT, ANSWER_S = 6399, 60.0
+PORT, ANSWER_S, STARTED_S = 6399, 60.0, 120.0
 
 Until = Callable[[Callable[[], bool], float], bool]
 
@@ -46,21 +46,26 @@ class Driver:
             text=True,
         )
 
-    def tell(self, line: str = "") -> dict[str, Any]:
-        """Tells it a line, if any, and hears its answer."""
+    def tell(self, line: str) -> dict[str, Any]:
+        """Tells it a line, and hears its answer."""
         assert self._process.stdin is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        return self.hear(ANSWER_S, line)
+
+    def hear(self, within_s: float, what: str) -> dict[str, Any]:
+        """What it says next."""
         assert self._process.stdout is not None
-        if line:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
-        assert select.select([self._process.stdout], [], [], ANSWER_S)[0], f"no answer to {line!r}"
+        assert select.select([self._process.stdout], [], [], within_s)[0], f"no answer to {what!r}"
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
         return answer
 
     def close(self) -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             self._process.communicate(timeout=15)
-        self._process.kill()
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate(timeout=5)
 
 
 @dataclass
@@ -105,7 +110,7 @@ def stage() -> Iterator[Stage]:
         start_ray(found, directory, env, stack)
         driver = Driver(found[0], env)
         stack.callback(driver.close)
-        assert driver.tell() == {"ready": True}
+        assert driver.hear(STARTED_S, "start") == {"ready": True}
         yield Stage(found, switch, driver, directory)
 
 

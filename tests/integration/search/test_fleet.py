@@ -14,7 +14,7 @@ from sextant.search.searcher import Found, Searcher
 from sextant.search.service import open_local, shard_specs
 from sextant.search.writer import IndexWriter
 
-DEADLINE_S = 0.5
+DEADLINE_S = 1.5
 
 
 def plain(found: Found) -> list[list[tuple[int, float, Row]]]:
@@ -50,7 +50,7 @@ def test_processes_answer_as_threads_do_and_a_stopped_one_is_missed(tmp_path: Pa
         finally:
             os.kill(stopped, signal.SIGCONT)
     assert [missing.member for missing in part.missing] == ["shard/1"]
-    assert part.fan_out_s < DEADLINE_S + 0.1
+    assert part.fan_out_s < DEADLINE_S + 0.5
     recall = np.mean(
         [
             len({hit.ordinal for hit in few} & {hit.ordinal for hit in all_}) / 10

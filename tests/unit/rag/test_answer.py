@@ -72,6 +72,20 @@ def test_a_heading_is_no_answer(embedder: Any, heading: str, rest: str) -> None:
     assert found.citations[0].text == rest
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        '```\nThe tide = turn(at="noon") # the tide turns\n```',
+        '{"tide": {"turns": "noon", "why": "[refused]"}, "the tide": {"turns": "again"}}',
+        "| tide | turns | when |\n| the tide | noon | every day |",
+    ],
+)
+def test_markup_and_code_are_no_answer(embedder: Any, code: str) -> None:
+    prose = "At noon the tide turns in this harbour."
+    found = said(embedder, "When does the tide turn?", passage(f"{code}\n\n{prose}"), margin=9.0)
+    assert [one.text for one in found.citations] == [prose]
+
+
 def test_a_sentence_that_leans_on_the_one_before_takes_it_along(embedder: Any) -> None:
     text = "Manning was drafted in 1998. He is the oldest quarterback ever to play a final."
     found = said(embedder, "Who is the oldest quarterback to play a final?", passage(text))

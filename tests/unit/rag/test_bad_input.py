@@ -21,12 +21,14 @@ from sextant.systems.rag.grow import add_documents
 from sextant.systems.rag.service import open_service
 
 READ = """
-import json, resource, sys
+import json, sys
+from pathlib import Path
 from sextant.systems.rag.corpus import open_corpus
 from sextant.systems.rag.document import Troubles
 troubles = Troubles()
 ids = [one.id for one in open_corpus(sys.argv[1]).documents(troubles)]
-peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+told = dict(line.split(':') for line in Path('/proc/self/status').read_text().splitlines())
+peak_bytes = int(told['VmHWM'].split()[0]) * 1024
 print(json.dumps([ids, troubles.lines(), peak_bytes]))
 """
 

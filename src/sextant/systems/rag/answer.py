@@ -15,7 +15,7 @@ from sextant.systems.rag.answer_rule import AnswerRule
 from sextant.systems.rag.embed import Floats
 from sextant.systems.rag.passage import Passage
 from sextant.systems.rag.question import Asked, Cover, Stem, leans_back, pairs, points_on, stems
-from sextant.systems.rag.sentences import sentence_spans
+from sextant.systems.rag.sentences import is_prose, sentence_spans
 
 NOTHING = "nothing relevant found"
 HURRIED = "chosen by words alone: the deadline left no time to compare meanings"
@@ -59,8 +59,9 @@ def answer(
     if not candidates:
         return Answer(text=None, note=NOTHING, citations=())
     asked = Asked.of(question)
-    # A heading repeats the question and says nothing.
-    candidates = [one for one in candidates if asked.num_new(one.says)] or candidates
+    # A heading repeats the question and says nothing; markup and code answer nobody in words.
+    told = [one for one in candidates if asked.num_new(one.says) and is_prose(one.says)]
+    candidates = told or candidates
     scores_S = _score_words(asked, candidates, rule)
     kept = np.sort(np.argsort(-scores_S, kind="stable")[: rule.candidates])
     candidates, scores_S = [candidates[at] for at in kept], scores_S[kept]

@@ -11,6 +11,14 @@ _SENTENCE = re.compile(
     r"(?<!\b[A-Z])(?<!\be\.g)(?<!\bi\.e)(?<!\bcf)(?<!\bvs)(?<!\bDr)(?<!\bMr)(?<!\bSt)(?<!\bal)(?<!\bFig)"
     r"(?<!\bMrs)(?<!\bNo)[.!?][\"')\]”’]*\s+(?=[\"'(\[“‘]?[A-Z0-9`*])"
 )
+_CODE = re.compile(r"[{}\[\]<>|=\\$]")
+_FEW = 2
+_MOST_CODE = 0.01
+
+
+def is_prose(text: str) -> bool:
+    """Whether a sentence is words, not markup, a table or code: few of their signs."""
+    return "```" not in text and len(_CODE.findall(text)) <= max(_FEW, _MOST_CODE * len(text))
 
 
 def paragraph_starts(text: str) -> list[int]:

@@ -11,7 +11,7 @@ from sextant.fleet import Deadline
 from sextant.systems.rag.serve.gate import Gate
 from sextant.systems.rag.serve.refusal import Refusal
 
-LONG = Deadline.after(600)
+LONG = Deadline.after(36_000)
 
 
 async def entering(gate: Gate, order: list[int], number: int, deadline: Deadline = LONG) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -69,6 +70,7 @@ class Index(BaseModel):
     passages: int
     shards: list[ShardView]
     may_stop: bool
+    pid: int = Field(description="The process that answers; SIGTERM ends it in order.")
     trouble: str = Field(description="Why a newer generation is not served yet, if so.")
 
 
@@ -113,17 +115,7 @@ def operation_routes(desk: Desk, *, loopback: bool) -> APIRouter:
     @router.get("/shards", response_model=Index, responses=closed, summary="How shards stand")
     async def list_shards(request: Request) -> Response:
         may = _refusal(request, loopback) is None and shards.stoppable(desk.service)
-        manifest = desk.service.manifest
-        return Json(
-            {
-                "generation": manifest.generation,
-                "documents": manifest.documents,
-                "passages": manifest.vectors,
-                "shards": shards.views(desk.service),
-                "may_stop": may,
-                "trouble": getattr(desk.service, "trouble", ""),
-            }
-        )
+        return Json(_index(desk, may_stop=may))
 
     @router.post(
         "/drill/stop",
@@ -142,6 +134,20 @@ def operation_routes(desk: Desk, *, loopback: bool) -> APIRouter:
         return Json(told)
 
     return router
+
+
+def _index(desk: Desk, *, may_stop: bool) -> dict[str, Any]:
+    """`Index` as plain data."""
+    manifest = desk.service.manifest
+    return {
+        "generation": manifest.generation,
+        "documents": manifest.documents,
+        "passages": manifest.vectors,
+        "shards": shards.views(desk.service),
+        "may_stop": may_stop,
+        "pid": os.getpid(),
+        "trouble": getattr(desk.service, "trouble", ""),
+    }
 
 
 def _refusal(request: Request, loopback: bool) -> Refusal | None:

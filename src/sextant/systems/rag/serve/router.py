@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from sextant.systems.rag.remembered import embedder_of
 from sextant.systems.rag.serve.door import Rules
 from sextant.systems.rag.serve.front import Front
 from sextant.systems.rag.serve.gather import SharedEmbedder
-from sextant.systems.rag.serve.journal import Journal
+from sextant.systems.rag.serve.journal import Journal, Lines
 from sextant.systems.rag.serve.limits import Limits
 from sextant.systems.rag.serve.relay import PipeEnd
 from sextant.systems.rag.serve.server import bind
@@ -121,8 +122,7 @@ class Router(Member):
         listener = bind(settings.host, self._port)
         self._fleet = Fleet.attach(self.card, standby=self._standby)
         self._service = settings.open(self._fleet)
-        stream = None if settings.log is None else PipeEnd(settings.log)
-        journal = Journal(stream, questions=settings.log_questions)
+        journal = Journal(_log(settings.log), questions=settings.log_questions)
         self._front = Front(self._service, rules, listener, journal)
         self._front.start()
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self._leave).start())
@@ -143,3 +143,13 @@ class Router(Member):
             self._fleet.end()
         self._fleet.close()
         os._exit(0)
+
+
+def _log(pipe: str | None) -> Lines | None:
+    """Where to log: into the pipe, or, once whoever read it is gone, into the process's own log."""
+    if pipe is None:
+        return None
+    try:
+        return PipeEnd(pipe)
+    except OSError:
+        return sys.stderr
