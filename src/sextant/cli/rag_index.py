@@ -50,8 +50,13 @@ def _add_index(commands: _SubParsers[argparse.ArgumentParser]) -> None:
         metavar="NAME",
         help="a sentence-transformers model: its folder, or its name in the local cache",
     )
-    parser.add_argument("--shards", type=int, metavar="N", help="shards (1)")
-    parser.add_argument("--faiss", metavar="KEY", help="a Faiss factory key (Flat)")
+    parser.add_argument("--shards", type=int, metavar="N", help="shards (what the plan says)")
+    parser.add_argument(
+        "--faiss",
+        metavar="KEY",
+        help="a Faiss factory key, in one shard unless --shards says more (what the plan chooses "
+        "for the passages, and this machine's memory and cores)",
+    )
     parser.add_argument(
         "--limit",
         type=int,
@@ -221,8 +226,8 @@ def _check(args: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(args: argparse.Namespace) -> tuple[Corpus, int, str]:
-    """What shall be indexed, in how many shards and in which kind of index.
+def _wanted(args: argparse.Namespace) -> tuple[Corpus, int | None, str | None]:
+    """What shall be indexed, in how many shards and in which kind of index; None is the plan's.
 
     Raises:
         InputError: there is neither a corpus nor an index to take the documents from.
@@ -234,7 +239,7 @@ def _wanted(args: argparse.Namespace) -> tuple[Corpus, int, str]:
     out = Path(args.out)
     if args.corpus is not None:
         corpus = open_corpus(args.corpus, limit=args.limit, columns=_columns(args))
-        return corpus, 1 if args.shards is None else args.shards, args.faiss or "Flat"
+        return corpus, args.shards, args.faiss
     if not (out / MANIFEST).exists():
         raise InputError(
             "there is no index whose documents could be embedded again",

@@ -1,9 +1,11 @@
-"""A lean door for vector queries over TCP: one thread, one selector, all that is ready in a batch.
+"""A lean door for vector queries over TCP: one thread reads and writes, a few wait for searches.
 
-While a batch is being searched, the next ones gather in the sockets; an idle door searches a lone
-query at once. Nothing is unpickled, every frame is bounded, and a query whose deadline has passed
-is refused without a search. What a client does not read is kept for it up to a bound, then it is
-cut off. Beyond loopback a token is needed.
+An idle door searches a lone query at once. While as many batches are being searched as there are
+replicas, queries gather, and all that want the same leave in the next one; if a batch is held up,
+by a shard that hangs for example, the next does not wait long for it. Nothing is unpickled, every
+frame is bounded, and a query whose deadline has passed is refused without a search; so are queries
+beyond those that may wait. What a client does not read is kept for it up to a bound, then it is cut
+off. Beyond loopback a token is needed.
 
 Shape suffixes: Q queries, D dimensions.
 """
@@ -16,7 +18,10 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgpack
@@ -26,19 +31,22 @@ from sextant.errors import InputError, SextantError
 from sextant.fleet import Deadline
 from sextant.search import frames
 from sextant.search.nearest import Near
+from sextant.search.together import MOST_BATCH, PATIENCE_S, alike_in_time
 from sextant.search.wire import Floats
 
 SearchBatch = Callable[[Floats, int, Deadline], Near]
 """Searches Q vectors for their K nearest by the deadline."""
 
-MOST_BATCH = 64
-"""Queries of one search: beyond it a batch gains little and the first of it waits for the last."""
 MOST_HITS = 1000
 MOST_CONNECTIONS = 1024
+MOST_WAITING = 4096
+"""Queries that wait for a search; more are refused, so that nobody waits without end."""
+_MOST_AWAY = 16
 _READ_BYTES = 1 << 16
 _MOST_UNREAD_BYTES = 1 << 22
 _MOST_TOKEN_BYTES = 1024
 _LATE = "the deadline had passed before the search"
+_LONGEST_S = 3600.0
 
 
 @dataclass(eq=False, slots=True)
@@ -58,18 +66,20 @@ class _Query:
     k: int
     deadline_s: float
     vector: bytes
+    came_s: float
 
 
 class Door:
     """Serves vector queries on one port; `run` returns once `stop` was called.
 
     Args:
-        search: searches a batch.
+        search: searches a batch; called on several threads.
         dims: of the vectors.
         about: what a client is told when it is let in.
         host: an address of this machine.
         port: 0 takes a free one.
         token: what clients must say; needed beyond loopback.
+        at_once: batches that are searched side by side: the replicas.
         clock: seconds since the epoch.
 
     Raises:
@@ -85,6 +95,7 @@ class Door:
         host: str = "127.0.0.1",
         port: int = 0,
         token: str = "",
+        at_once: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not token and not is_loopback(host):
@@ -100,6 +111,10 @@ class Door:
         self._selector = selectors.DefaultSelector()
         self._callers: set[_Caller] = set()
         self._waiting: list[_Query] = []
+        self._at_once = at_once
+        self._away = 0
+        self._found: deque[tuple[Sequence[_Query], Sequence[bytes]]] = deque()
+        self._pool = ThreadPoolExecutor(_MOST_AWAY, thread_name_prefix="door")
         self._stopping = False
         try:
             self._listener = socket.create_server((host, port), backlog=MOST_CONNECTIONS)
@@ -107,6 +122,7 @@ class Door:
             raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from error
         self._listener.setblocking(False)
         self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
 
@@ -120,9 +136,11 @@ class Door:
         """Serve until `stop` is called."""
         try:
             while not self._stopping:
-                self._gather(block=not self._waiting)
-                self._answer()
+                self._gather()
+                self._give_found()
+                self._send_off()
         finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
             for caller in tuple(self._callers):
                 self._drop(caller)
             for one in (self._listener, self._wake, self._woken, self._selector):
@@ -131,21 +149,31 @@ class Door:
     def stop(self) -> None:
         """End `run`; may be called from another thread."""
         self._stopping = True
-        self._wake.send(b"\0")
+        self._stir()
 
-    def _gather(self, *, block: bool) -> None:
-        """Take in what is ready, and wait for something if nothing is at hand."""
-        for key, events in self._selector.select(None if block else 0):
+    def _stir(self) -> None:
+        # A full pipe wakes as well as one more byte.
+        with suppress(BlockingIOError, OSError):
+            self._wake.send(b"\0")
+
+    def _gather(self) -> None:
+        """Wait for something, and take in what is ready."""
+        wait_s = None
+        if self._waiting and self._away < _MOST_AWAY:
+            wait_s = max(0.0, self._waiting[0].came_s + PATIENCE_S - self._clock())
+            wait_s = min(wait_s, PATIENCE_S)
+        for key, events in self._selector.select(wait_s):
             if key.data is None:
                 self._let_in(key.fileobj)
                 continue
             if events & selectors.EVENT_WRITE:
                 self._send(key.data)
-            if events & selectors.EVENT_READ:
+            if events & selectors.EVENT_READ and key.data in self._callers:
                 self._read(key.data)
 
     def _let_in(self, source: object) -> None:
         if source is not self._listener:
+            self._woken.recv(_READ_BYTES)
             return
         try:
             caller = _Caller(self._listener.accept()[0])
@@ -214,7 +242,24 @@ class Door:
             raise ValueError(f"not a query of {self._dims} dimensions")
         _, _, number, k, deadline_s = frames.QUERY_HEAD.unpack_from(data, start)
         vector = data[start + frames.QUERY_HEAD.size : end]
-        self._waiting.append(_Query(caller, number, k, deadline_s, vector))
+        now_s = self._clock()
+        if why := self._reason_against(k, vector):
+            self._give(caller, frames.refused(number, why))
+            return
+        deadline_s = min(deadline_s, now_s + _LONGEST_S)
+        self._waiting.append(_Query(caller, number, k, deadline_s, vector, now_s))
+
+    def _reason_against(self, k: int, vector: bytes) -> str:
+        """Why a query is refused at once, or nothing: one that a shard refuses takes its whole
+        batch along.
+        """
+        if len(self._waiting) >= MOST_WAITING:
+            return f"{MOST_WAITING} queries wait already"
+        if not 1 <= k <= MOST_HITS:
+            return f"k must be from 1 to {MOST_HITS}"
+        if not np.isfinite(np.frombuffer(vector, "<f4")).all():
+            return "a query vector must be finite"
+        return ""
 
     def _greet(self, caller: _Caller, kind: int, body: bytes) -> None:
         """The first frame of a connection.
@@ -232,41 +277,58 @@ class Door:
         caller.known = True
         self._give(caller, frames.frame(frames.WELCOME, msgpack.packb(self._about)))
 
-    def _answer(self) -> None:
-        """Search what waits, most patient last: one batch of those that want equally many."""
-        if not self._waiting:
-            return
-        now_s = self._clock()
-        k = self._waiting[0].k
+    def _send_off(self) -> None:
+        """Search what waits: at once where there is room, and where patience ends all the same."""
+        while self._waiting and self._away < _MOST_AWAY:
+            now_s = self._clock()
+            if self._away >= self._at_once and now_s < self._waiting[0].came_s + PATIENCE_S:
+                return
+            batch = self._next_batch(now_s)
+            if batch:
+                self._away += 1
+                self._pool.submit(self._search_batch, batch)
+
+    def _next_batch(self, now_s: float) -> list[_Query]:
+        """The query that came first, and those who can go with it; what is late is refused."""
         batch: list[_Query] = []
         rest: list[_Query] = []
         for query in self._waiting:
             # A deadline that is no number is never met.
-            if not query.deadline_s > now_s or not 1 <= query.k <= MOST_HITS:
-                why = _LATE if 1 <= query.k <= MOST_HITS else f"k must be from 1 to {MOST_HITS}"
-                self._give(query.caller, frames.refused(query.number, why))
-            elif query.k == k and len(batch) < MOST_BATCH:
+            if not query.deadline_s > now_s:
+                self._give(query.caller, frames.refused(query.number, _LATE))
+            elif not batch or (len(batch) < MOST_BATCH and _may_share(batch[0], query, now_s)):
                 batch.append(query)
             else:
                 rest.append(query)
         self._waiting = rest
-        if batch:
-            self._answer_batch(batch, k)
+        return batch
 
-    def _answer_batch(self, batch: list[_Query], k: int) -> None:
+    def _search_batch(self, batch: Sequence[_Query]) -> None:
+        """Make the replies to a batch, on a thread of the pool."""
+        try:
+            replies = self._replies(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear of it
+            why = str(error) if isinstance(error, SextantError) else type(error).__name__
+            replies = [frames.refused(query.number, why) for query in batch]
+        self._found.append((batch, replies))
+        self._stir()
+
+    def _replies(self, batch: Sequence[_Query]) -> list[bytes]:
         joined = b"".join([query.vector for query in batch])
         queries_QD = np.frombuffer(joined, "<f4").reshape(len(batch), -1)
-        # The first that is due decides: nobody gets an answer late, and shards are seldom so slow.
+        # The first that is due decides: nobody gets an answer late.
         deadline = Deadline(min(query.deadline_s for query in batch), self._clock)
-        try:
-            near = self._search(queries_QD, k, deadline)
-        except SextantError as error:
-            replies = [frames.refused(query.number, str(error)) for query in batch]
-        else:
-            numbers = [query.number for query in batch]
-            replies = frames.hits_frames(numbers, near.scores_QK, near.ordinals_QK, near.coverage)
-        for query, reply in zip(batch, replies, strict=True):
-            self._give(query.caller, reply)
+        near = self._search(queries_QD, batch[0].k, deadline)
+        numbers = [query.number for query in batch]
+        return frames.hits_frames(numbers, near.scores_QK, near.ordinals_QK, near.coverage)
+
+    def _give_found(self) -> None:
+        """Send the replies that are there."""
+        while self._found:
+            batch, replies = self._found.popleft()
+            self._away -= 1
+            for query, reply in zip(batch, replies, strict=True):
+                self._give(query.caller, reply)
 
     def _give(self, caller: _Caller, reply: bytes) -> None:
         """Send what the connection takes now; keep the rest."""
@@ -321,3 +383,8 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _may_share(first: _Query, other: _Query, now_s: float) -> bool:
+    """Whether two want equally many hits, and at about the same time."""
+    return other.k == first.k and alike_in_time(first.deadline_s - now_s, other.deadline_s - now_s)

@@ -20,7 +20,9 @@ MOST_BATCH = 64
 """Queries of one message: beyond it a batch gains little and the first of it waits for the last."""
 _AT_ONCE = 2
 """One batch is searched while the other is packed or merged."""
-_PATIENCE_S, _PATIENCE_SHARE = 0.05, 0.2
+PATIENCE_S = 0.05
+"""Nobody waits longer behind a batch that is not back yet."""
+_PATIENCE_SHARE = 0.2
 _ALIKE_SHARE = 0.8
 _LOOK_AGAIN_S = 1.0
 
@@ -85,7 +87,7 @@ class Together(Generic[Query, Answer]):
             BaseException: what `run` raised for the batch.
         """
         left_s = max(0.0, deadline.left_s())
-        until_s = self._clock() + min(_PATIENCE_S, _PATIENCE_SHARE * left_s)
+        until_s = self._clock() + min(PATIENCE_S, _PATIENCE_SHARE * left_s)
         place = _Place[Query, Answer](alike, query, size, deadline, until_s)
         with self._lock:
             self._waiting.append(place)
@@ -134,9 +136,13 @@ class Together(Generic[Query, Answer]):
             place.stirred.set()
 
 
+def alike_in_time(left_s: float, other_s: float) -> bool:
+    """Whether the sooner of two deadlines leaves the other most of its time."""
+    return min(left_s, other_s) >= _ALIKE_SHARE * max(left_s, other_s)
+
+
 def _may_share(first: _Place[Query, Answer], other: _Place[Query, Answer]) -> bool:
     """Whether two want the same, and neither loses much time by the other's deadline."""
-    left_s, other_s = first.deadline.left_s(), other.deadline.left_s()
-    return other.alike == first.alike and min(left_s, other_s) >= _ALIKE_SHARE * max(
-        left_s, other_s
+    return other.alike == first.alike and alike_in_time(
+        first.deadline.left_s(), other.deadline.left_s()
     )

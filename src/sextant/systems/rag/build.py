@@ -32,6 +32,7 @@ from sextant.systems.rag.folding import FOLD_AT
 from sextant.systems.rag.folding.fold import EXTRA, Folding
 from sextant.systems.rag.folding.log import Folded
 from sextant.systems.rag.intake import Intake
+from sextant.systems.rag.kind import Kind, settled
 from sextant.systems.rag.passage import to_row
 from sextant.systems.rag.progress import Progress, Silent
 from sextant.systems.rag.spill import Spill
@@ -58,6 +59,7 @@ class BuildReport:
         seconds: wall time of the whole build.
         embed_s: wall time of embedding alone.
         troubles: what was skipped or mended in the corpus, one line a kind.
+        because: why the index is of its kind, where the plan chose it.
     """
 
     manifest: Manifest
@@ -68,6 +70,7 @@ class BuildReport:
     seconds: float = 0.0
     embed_s: float = 0.0
     troubles: tuple[str, ...] = ()
+    because: tuple[str, ...] = ()
 
 
 def build_index(
@@ -75,8 +78,8 @@ def build_index(
     index_dir: Path,
     embedder: Embedder,
     *,
-    num_shards: int = 1,
-    faiss_key: str = "Flat",
+    num_shards: int | None = 1,
+    faiss_key: str | None = "Flat",
     overlap_tokens: int = 32,
     first_window: bool | None = None,
     fold_at: float | None = FOLD_AT,
@@ -92,8 +95,9 @@ def build_index(
         corpus: what `open_corpus` opened.
         index_dir: where the index lives; made if absent.
         embedder: what `open_embedder` opened.
-        num_shards: documents are spread over so many, by a hash of their ids.
-        faiss_key: a Faiss factory string, for every shard.
+        num_shards: documents are spread over so many, by a hash of their ids; None leaves it to
+            the plan.
+        faiss_key: a Faiss factory string, for every shard; None leaves it to the plan.
         overlap_tokens: the most that neighbouring chunks share, in whole sentences.
         first_window: index the first window of each document only, as sentence-transformers sees
             it; by default what the corpus says (BEIR's do).
@@ -108,10 +112,11 @@ def build_index(
     """
     progress = progress or Silent()
     start_s = time.perf_counter()
-    if not 1 <= num_shards <= MOST_SHARDS:
+    if num_shards is not None and not 1 <= num_shards <= MOST_SHARDS:
         hint = f"from 1 to {MOST_SHARDS}"
         raise InputError(f"{num_shards} shards", where="--shards", hint=hint)
-    engine.check_key(faiss_key, embedder.dims)
+    if faiss_key is not None:
+        engine.check_key(faiss_key, embedder.dims)
     first_only = corpus.first_window if first_window is None else first_window
     rule = chunk_rule(embedder, overlap_tokens, first_only=first_only)
     wish = _Wish(num_shards, faiss_key, about_index(corpus, embedder, rule, fold_at))
@@ -154,15 +159,19 @@ def chunk_rule(embedder: Embedder, overlap_tokens: int, *, first_only: bool) -> 
 class _Wish:
     """What the index shall be, but for its chunks."""
 
-    num_shards: int
-    faiss_key: str
+    num_shards: int | None
+    faiss_key: str | None
     about: dict[str, Any]
 
-    def key(self, spill: Spill, folding: Folding | None) -> str:
+    def kind(self, num_chunks: int, dims: int) -> Kind:
+        """What is wished for, or what the plan says of so many chunks."""
+        return settled(num_chunks, dims, faiss_key=self.faiss_key, shards=self.num_shards)
+
+    def key(self, kind: Kind, spill: Spill, folding: Folding | None) -> str:
         """Identifies the build: the same wish over the same documents gives the same index."""
         about = {k: v for k, v in self.about.items() if k not in _NOT_IN_THE_KEY}
         folded = sorted((one.id, one.content) for one in folding.log) if folding else []
-        told = [_KEY_VERSION, self.num_shards, self.faiss_key, about, spill.sha256, folded]
+        told = [_KEY_VERSION, kind.shards, kind.faiss_key, about, spill.sha256, folded]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -176,25 +185,27 @@ def _make(
     progress: Progress,
 ) -> BuildReport:
     """Embed and publish, unless the current index is what is wished for, and whole."""
-    key = wish.key(spill, folding)
+    kind = wish.kind(spill.num_chunks, embedder.dims)
+    key = wish.key(kind, spill, folding)
     manifest = _current(index_dir)
     folded = tuple(folding.log) if folding else ()
     if manifest is not None and manifest.key == key and _whole(index_dir, manifest):
-        return BuildReport(manifest=manifest, up_to_date=True, folded=folded)
+        return BuildReport(manifest=manifest, up_to_date=True, folded=folded, because=kind.because)
     store = open_store(index_dir, embedder, encoder)
     with IndexWriter(
         index_dir,
         key=key,
         dims=embedder.dims,
-        num_shards=wish.num_shards,
+        num_shards=kind.shards,
         space=embedder.folder.fingerprint,
-        faiss_key=wish.faiss_key,
+        faiss_key=kind.faiss_key,
+        raw_mapped=kind.raw_mapped,
     ) as writer:
         embed_s = fill(writer, store, spill, embedder.dims, progress)
         if folding is not None:
             folding.write(lambda _instead: writer.extra(EXTRA))
-        progress.stage("writing shards", wish.num_shards)
-        about = {**wish.about, "folded": len(folded)}
+        progress.stage("writing shards", kind.shards)
+        about = {**wish.about, "folded": len(folded), "plan": kind.as_json()}
         manifest = writer.publish(about, lambda _name: progress.advance())
     return BuildReport(
         manifest=manifest,
@@ -203,6 +214,7 @@ def _make(
         reused=store.num_reused,
         folded=folded,
         embed_s=embed_s,
+        because=kind.because,
     )
 
 

@@ -29,6 +29,7 @@ def build_json(report: BuildReport, out: str) -> dict[str, Any]:
         "folded": [_folded_json(one) for one in report.folded],
         "seconds": report.seconds,
         "embed_s": report.embed_s,
+        "because": list(report.because),
         "warnings": list(report.troubles),
     }
 
@@ -41,10 +42,12 @@ def build_text(report: BuildReport, out: str) -> str:
         return f"{out} is up to date: {size}."
     rate = f", {report.embedded / report.embed_s:.0f} passages/s" if report.embedded else ""
     again = f"  {report.reused:,} passages had their vectors already.\n" if report.reused else ""
+    because = "".join(f"  {line}.\n" for line in report.because)
     return (
         f"{out}: {size}.\n"
         f"  {manifest.about.get('model')}, {manifest.dims} dimensions, {manifest.faiss}; "
-        f"built in {show_seconds(report.seconds)}{rate}.\n{again}{_folded_text(report.folded)}"
+        f"built in {show_seconds(report.seconds)}{rate}.\n"
+        f"{because}{again}{_folded_text(report.folded)}"
         f'\n  sextant rag ask "..." --index {out}'
     )
 

@@ -1,0 +1,90 @@
+"""An index served by vectors: its shards and replicas behind a door.
+
+It needs no model and fetches no rows: what asks has vectors and wants ordinals. Questions in words
+are the business of a system on top.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sextant.fleet import Fleet
+from sextant.search.door import Door
+from sextant.search.generations import lease
+from sextant.search.local import Gang
+from sextant.search.nearest import Nearest
+from sextant.search.service import open_local, open_on_fleet
+
+_READY_S = 300.0
+_END_S = 10.0
+
+
+@contextmanager
+def served(
+    index_dir: Path,
+    fleet: Fleet | None = None,
+    *,
+    replicas: int = 1,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str = "",
+    groups: tuple[str, ...] | None = (),
+) -> Iterator[Door]:
+    """The index in `index_dir`, served at a door on a thread of this process while the block runs.
+
+    With a fleet each shard is so many processes, and as many batches are searched side by side;
+    without one it is a thread here.
+
+    Args:
+        index_dir: a published index; the generation that is current now is served.
+        fleet: a started fleet.
+        replicas: processes a shard.
+        host: see `Door`.
+        port: see `Door`.
+        token: see `Door`.
+        groups: what all who come through the door may read: without any what everybody may, None
+            all.
+
+    Raises:
+        InputError: there is no index, no shard can be opened, or the door cannot be had.
+        EngineError: not one shard serves in time.
+    """
+    leased = lease(index_dir)
+    try:
+        manifest = leased.manifest
+        gang: Gang
+        if fleet is None:
+            gang = open_local(index_dir, manifest)
+        else:
+            gang = open_on_fleet(index_dir, manifest, fleet, replicas=replicas, ready_s=_READY_S)
+        try:
+            door = Door(
+                Nearest(manifest, gang, groups).search,
+                dims=manifest.dims,
+                about={"space": manifest.space, "vectors": manifest.vectors},
+                host=host,
+                port=port,
+                token=token,
+                at_once=replicas,
+            )
+            with running(door):
+                yield door
+        finally:
+            gang.close()
+    finally:
+        leased.close()
+
+
+@contextmanager
+def running(door: Door) -> Iterator[Door]:
+    """A door that serves on a thread of this process while the block runs."""
+    thread = threading.Thread(target=door.run, name="door", daemon=True)
+    thread.start()
+    try:
+        yield door
+    finally:
+        door.stop()
+        thread.join(_END_S)
