@@ -18,6 +18,7 @@ from sextant.laws.layout import RECOMPUTE, Layout
 from sextant.laws.machine import accelerator_of
 from sextant.laws.mesh import INTERLEAVES
 from sextant.laws.shape import TransformerShape
+from sextant.plan.contradictions import contradiction
 
 DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
@@ -25,6 +26,10 @@ UNSTATED_MICRO_BATCHES = (1, 2, 4, 8)
 LARGEST = 10**9
 """No whole number of a row (tokens of a sequence, GPUs, a batch) is larger."""
 MLPS = ("gelu", "swiglu")
+ATTENTIONS = ("standard", "full", "causal", "softmax", "mha", "gqa", "mqa", "mla")
+"""Kinds of attention that have a law; all but the last are told apart by `kv_heads`."""
+SLOWEST_LINK, FASTEST_LINK = 1e6, 1e14
+"""Bytes per second that a node's links may have."""
 SIZES = ("layers", "hidden", "heads", "vocab", "sequence")
 """What a model must state."""
 PARTS = (
@@ -52,26 +57,33 @@ class Question:
     precision: str
 
 
-def question(row: Mapping[str, Any], facts: Facts, training: TrainingFacts) -> Question:
-    """The question that a row asks.
+def question(
+    row: Mapping[str, Any], facts: Facts, training: TrainingFacts, *, name: str = "row"
+) -> Question:
+    """The question that a row asks, under the name that it is listed by.
 
     Raises:
         UnpredictableError: a key is missing, of the wrong kind, or contradicts another.
     """
-    name = legible(row.get("id", "?"))
     try:
         machine = facts.machine(str(row["machine"]))
         precision = row.get("precision") or "bf16"
         if precision not in PRECISIONS:
             raise UnpredictableError(f"no law for precision {precision!r:.40}")
         shape = shape_of(_part(row, "model"))
+        domain = _whole(row, "gpus_per_node") or None
         accelerator = accelerator_of(
             machine,
             training,
-            fast_domain=_whole(row, "gpus_per_node") or None,
+            fast_domain=domain,
             node_link_bytes_per_s=_number(row, "node_link_bytes_per_s"),
         )
-        layouts = layouts_of(_part(row, "layout"), _whole(row, "gpus"), shape, machine)
+        said = _part(row, "layout")
+        layouts = layouts_of(said, _whole(row, "gpus"), shape, machine)
+        stated = bool(_whole(said, "micro_batch"))
+        wrong_with = contradiction(shape, layouts[0], micro_batch=stated, domain=domain)
+        if wrong_with is not None:
+            raise UnpredictableError(wrong_with)
     except UnpredictableError:
         raise
     except KeyError as missing:
@@ -102,6 +114,8 @@ def shape_of(model: Mapping[str, Any]) -> TransformerShape:
     sizes = (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.vocab, shape.sequence)
     if min(sizes) <= 0:
         raise UnpredictableError("a size of the model is not positive")
+    if shape.attention == "mla" and not shape.kv_rank:
+        raise UnpredictableError("latent attention (mla) without kv_rank")
     for part, whole in PARTS:
         if getattr(shape, part) > getattr(shape, whole):
             raise UnpredictableError(f"{part} is more than {whole}")
@@ -118,6 +132,8 @@ def _checked(model: Mapping[str, Any], key: str, kind: str) -> Any:
     if kind == "str":
         if key == "mlp" and value not in MLPS:
             raise UnpredictableError(f"no law for mlp {value!r:.40}")
+        if key == "attention" and value not in ATTENTIONS:
+            raise UnpredictableError(f"no law for attention {value!r:.40}")
         return value if value in (*MLPS, "mla") else None
     return _whole(model, key) or None
 
@@ -153,7 +169,7 @@ def layouts_of(
         sequence_parallel=_flag(layout, "sequence_parallel", default=modern),
         embeddings_as_layers=_flag(layout, "embeddings_as_layers"),
         largest_stage_layers=_whole(layout, "largest_stage_layers") or None,
-        gradient_bytes=DTYPE_BYTES.get(str(layout.get("gradient_dtype"))),
+        gradient_bytes=_width(layout.get("gradient_dtype")),
         optimizer_offload=_flag(layout, "optimizer_offload"),
         tensor_parallel_overlap=_flag(layout, "tensor_parallel_overlap"),
         compiled=_flag(layout, "compiled"),
@@ -178,6 +194,15 @@ def _open(rest: Layout, shape: TransformerShape, micro: int, interleave: int) ->
     )
 
 
+def _width(dtype: object) -> int | None:
+    """Bytes of a gradient's type; None where it is not stated."""
+    if dtype is None:
+        return None
+    if not isinstance(dtype, str) or dtype not in DTYPE_BYTES:
+        raise UnpredictableError(f"no law for gradient_dtype {dtype!r:.40}")
+    return DTYPE_BYTES[dtype]
+
+
 def _largest_ep(experts: int, ranks: int, machine: Machine) -> int:
     limit = max(8, machine.fast_domain)
     return max(e for e in range(1, limit + 1) if experts % e == 0 and ranks % e == 0)
@@ -198,8 +223,8 @@ def _number(row: Mapping[str, Any], key: str) -> float | None:
     value = row.get(key)
     if value is None or value == 0:
         return None
-    if not _is_number(value) or not 1.0 <= value <= 1e18:
-        raise UnpredictableError(f"{key} is not a rate: {value!r:.40}")
+    if not _is_number(value) or not SLOWEST_LINK <= value <= FASTEST_LINK:
+        raise UnpredictableError(f"{key} is not a rate of links: {value!r:.40}")
     return float(value)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,14 +55,14 @@ class Batch:
 def batch(rows: Sequence[Mapping[str, Any]], facts: Facts, training: TrainingFacts) -> Batch:
     """Rows read into columns; those that no law can take are set apart with the reason."""
     good, questions, refused = [], [], {}
-    for place, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            refused[_name(row, place)] = "not an object"
+    for name, row in _named(rows):
+        if isinstance(row, str):
+            refused[name] = row
             continue
         try:
-            asked = question(row, facts, training)
+            asked = question(row, facts, training, name=name)
         except UnpredictableError as why:
-            refused[_name(row, place)] = legible(why.what)
+            refused[name] = legible(why.what)
             continue
         good.append({**row, "measured": measured_of(row, asked)})
         questions.append(asked)
@@ -80,9 +80,25 @@ def batch(rows: Sequence[Mapping[str, Any]], facts: Facts, training: TrainingFac
     )
 
 
-def _name(row: object, place: int) -> str:
-    found = row.get("id") if isinstance(row, Mapping) else None
-    return legible(found) if found else f"row {place + 1}"
+def _named(rows: Sequence[object]) -> Iterator[tuple[str, Mapping[str, Any] | str]]:
+    """Each row under a name of its own, or why it cannot be read.
+
+    A row is named by its id, else by its place; a second row of the same id is not predicted,
+    since predictions are keyed by it.
+    """
+    taken: dict[str, int] = {}
+    for place, row in enumerate(rows, start=1):
+        by_place = f"row {place}"
+        if not isinstance(row, Mapping):
+            yield by_place, "not an object"
+            continue
+        said = row.get("id")
+        name = by_place if said is None or said == "" else legible(said)
+        if name in taken:
+            yield by_place, f"its id {name!r:.80} is that of row {taken[name]}"
+            continue
+        taken[name] = place
+        yield name, row
 
 
 def chosen(all_rows: Batch, constants: Constants) -> Index:

@@ -99,6 +99,16 @@ def test_null_is_not_stated(part: str) -> None:
         ("layout", "tp", [], "tp is not a whole number"),
         ("layout", "compiled", "yes", "compiled is neither true nor false: 'yes'"),
         ("layout", "zero", 4, "no law for ZeRO 4"),
+        ("layout", "gradient_dtype", "int8", "no law for gradient_dtype 'int8'"),
+        ("model", "attention", "mamba", "no law for attention 'mamba'"),
+        ("model", "attention", "mla", "latent attention (mla) without kv_rank"),
+        # Contradictions.
+        ("layout", "micro_batch", 3, "dp 8 x micro_batch 3 does not divide the global batch"),
+        ("layout", "micro_batch", 32, "dp 8 x micro_batch 32 does not divide"),
+        ("layout", "ep", 8, "ep 8, but the model has no experts"),
+        ("layout", "largest_stage_layers", 50, "largest_stage_layers 50 is more than 32 layers"),
+        ("layout", "largest_stage_layers", 8, "1 stages of 8 layers at most do not hold 32"),
+        ("model", "heads", 31, "tp 2 does not divide 31 heads"),
     ],
 )
 def test_a_reason_names_the_key_and_the_value(
@@ -107,3 +117,24 @@ def test_a_reason_names_the_key_and_the_value(
     one = row("r")
     one[part][key] = value
     assert score([one]).unpredictable["r"].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"layout": {**LAYOUT, "pp": 64, "tp": 1, "dp": 1}, "gpus": 64}, "pp 64 is more than 32"),
+        ({"layout": {**LAYOUT, "pp": 8, "dp": 1, "interleave": 5}}, "pp 8 x interleave 5 is more"),
+        ({"gpus_per_node": 1000}, "no fast domain has 1000 GPUs"),
+        ({"node_link_bytes_per_s": 3.0}, "node_link_bytes_per_s is not a rate of links"),
+    ],
+)
+def test_a_contradiction_is_refused_with_its_reason(changes: dict[str, Any], reason: str) -> None:
+    assert score([row("r", **changes)]).unpredictable["r"].startswith(reason)
+
+
+def test_rows_without_an_id_are_named_by_their_place_and_second_ones_refused() -> None:
+    bare = {k: v for k, v in row("x").items() if k != "id"}
+    found = score([bare, row("twice"), bare, row("twice", gpus=8), {**bare, "machine": "abacus"}])
+    assert set(found.predictions) == {"row 1", "twice", "row 3"}
+    assert found.unpredictable["row 4"] == "its id 'twice' is that of row 2"
+    assert "abacus" in found.unpredictable["row 5"]
