@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -113,5 +114,5 @@ def _dense(neighbour: Neighbour) -> Floats:
     """A way as points that lie close together, from where its drone is."""
     corners = np.array([tuple(neighbour.position_2), *neighbour.way_2])
     steps = np.linspace(0.0, 1.0, 5)[1:, None]
-    legs = [a + steps * (b - a) for a, b in zip(corners[:-1], corners[1:], strict=True)]
+    legs = [a + steps * (b - a) for a, b in pairwise(corners)]
     return np.concatenate([corners[:1], *legs])

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from sextant.systems.swarm.agreement.neighbours import Neighbour
 from sextant.systems.swarm.drone.safety import Bounds, SafetyRule
@@ -75,7 +74,8 @@ class Obstacles:
         hit_R = np.isfinite(readings.ranges_R)
         ways_R2 = fan(len(readings.ranges_R), readings.turn)[hit_R]
         offsets_N2 = ways_R2 * readings.ranges_R[hit_R, None]
-        drone_N = self._whose(offsets_N2, neighbours, readings.position_2, now_s).any(axis=1)
+        whose_NB = self._whose(offsets_N2, neighbours, readings.position_2, now_s)
+        drone_N = np.asarray(whose_NB.any(axis=1))
         hits_N2 = self._moved_2 + offsets_N2
         squares = _squares(hits_N2).tolist()
         # Before there is a past to compare with, nothing is taken to be moving.
