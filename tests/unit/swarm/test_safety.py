@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sextant.systems.swarm.agreement.neighbours import Neighbour
 from sextant.systems.swarm.drone.obstacles import Obstacles
+from sextant.systems.swarm.drone.promises import Promises
 from sextant.systems.swarm.drone.safety import Bounds, SafetyRule, nearest_allowed
 from sextant.systems.swarm.world.body import Bodies, BodyRule
 from sextant.systems.swarm.world.grid import Grid
@@ -61,17 +62,28 @@ def fly(world: World, goals: np.ndarray, seconds: float, *, words: bool, seed: i
     count, rng = len(goals), np.random.default_rng(seed)
     eyes = [Obstacles(RULE, world.rule.sensors) for _ in range(count)]
     heard: list[dict[int, Neighbour]] = [{} for _ in range(count)]
+    promises = [Promises(RULE) for _ in range(count)]
+    setpoints = np.zeros((count, 2))
     for _ in range(int(seconds / TICK_S)):
         seen = world.sense(range(count), frame=False)
-        setpoints = np.zeros((count, 2))
         for i, reading in enumerate(seen):
-            eyes[i].take(reading)
-            bounds = eyes[i].bounds(reading.position_2, heard[i].values(), reading.at_s)
+            words_of = list(heard[i].values())
+            eyes[i].take(reading, words_of)
+            going = np.stack([reading.velocity_2, setpoints[i]])
+            bounds = eyes[i].bounds(reading.position_2, going, words_of, reading.at_s)
             way = goals[i] - reading.position_2
             wanted = way / max(1.0, float(np.hypot(*way))) * RULE.speed_m_s
-            setpoints[i] = nearest_allowed(wanted, bounds, RULE)
+            setpoints[i] = nearest_allowed(
+                wanted,
+                bounds,
+                RULE,
+                velocity_2=reading.velocity_2,
+                limit_m_s=promises[i].limit_m_s(reading.at_s),
+            )
         world.step(setpoints, TICK_S)
         for i, reading in enumerate(seen):
+            speed, others = float(np.hypot(*reading.velocity_2)), list(heard[i].values())
+            given = promises[i].give(reading.at_s, reading.position_2, speed, others)
             for j in range(count):
                 if words and i != j and rng.random() > 0.2:
                     heard[j][i] = Neighbour(
@@ -79,6 +91,7 @@ def fly(world: World, goals: np.ndarray, seconds: float, *, words: bool, seed: i
                         at_s=reading.at_s,
                         position_2=reading.position_2,
                         velocity_2=reading.velocity_2,
+                        promise_m_s=given,
                     )
 
 
@@ -120,7 +133,7 @@ def test_an_old_word_is_heeded_as_far_as_its_speaker_may_have_come() -> None:
     word = Neighbour(
         name=1, at_s=0.0, position_2=np.array([4.0, 0.0]), velocity_2=np.array([-3.0, 0.0])
     )
-    for at_s in (0.0, 0.8):
+    for at_s in (0.0, 0.3):
         eyes.take(
             Readings(
                 at_s=at_s,
@@ -132,6 +145,7 @@ def test_an_old_word_is_heeded_as_far_as_its_speaker_may_have_come() -> None:
                 battery=1.0,
             )
         )
-    early = eyes.bounds(np.zeros(2), [word], 0.0).gaps_L[0]
-    late = eyes.bounds(np.zeros(2), [word], 0.8).gaps_L[0]
+    still = np.zeros((1, 2))
+    early = eyes.bounds(np.zeros(2), still, [word], 0.0).gaps_L[0]
+    late = eyes.bounds(np.zeros(2), still, [word], 0.3).gaps_L[0]
     assert late < early

@@ -6,16 +6,40 @@ from dataclasses import dataclass
 
 from sextant.systems.swarm.world.grid import Floats
 
+PROMISE_S = 0.6
+"""How long the speed in a word is not exceeded, whatever its speaker hears or says later."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Neighbour:
-    """The last word of a drone; `at_s` is when it said so."""
+    """The last word of a drone.
+
+    Attributes:
+        name: its number.
+        at_s: when it said so.
+        position_2: where it believes to be.
+        velocity_2: how it flies.
+        landed: it is on the ground.
+        promise_m_s: it will fly no faster for PROMISE_S; None promises nothing.
+        rank: who may pass: the lower goes first.
+        way_2: where it cannot pass, points that it would fly along; empty where nobody is in
+            its way.
+    """
 
     name: int
     at_s: float
     position_2: Floats
     velocity_2: Floats
     landed: bool = False
+    promise_m_s: float | None = None
+    rank: float = 0.0
+    way_2: tuple[tuple[float, float], ...] = ()
+
+    def fastest(self, now_s: float, speed_m_s: float) -> float:
+        """The most that it flies now: what it promised, or after that what anybody can."""
+        if self.promise_m_s is None or now_s - self.at_s > PROMISE_S - 1e-6:
+            return speed_m_s
+        return min(self.promise_m_s, speed_m_s)
 
 
 class Neighbours:

@@ -110,12 +110,15 @@ class SharedMap:
         layer.write(touched[differs], after[differs])
         self._refresh(touched[differs])
 
-    def take(self, change: Change) -> None:
-        """Take in a change of another's layer."""
-        if change.source == self.own:
-            return
-        layer = self._layers.setdefault(change.source, Layer(self._num_cells))
-        self._refresh(layer.take(change))
+    def take(self, *changes: Change) -> None:
+        """Take in changes of others' layers."""
+        cells = []
+        for change in changes:
+            if change.source != self.own:
+                layer = self._layers.setdefault(change.source, Layer(self._num_cells))
+                cells.append(layer.take(change))
+        if cells:
+            self._refresh(np.concatenate(cells))
 
     def versions(self) -> dict[int, int]:
         """Up to which stamp each drone's layer is known."""

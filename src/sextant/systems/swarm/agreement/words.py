@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class Word:
         who, beliefs = self.speaker, self.beliefs
         told = {
             "who": [who.name, who.at_s, *who.position_2, *who.velocity_2, who.landed],
+            "flies": [who.promise_m_s, who.rank, [list(point) for point in who.way_2]],
             "mission": self.mission,
             "abort": self.abort,
             "changes": [_packed(change) for change in self.changes],
@@ -65,14 +67,7 @@ class Word:
             raise InputError(f"a word of {len(body)} bytes")
         try:
             told = _msgpack().unpackb(body, strict_map_key=False)
-            name, at_s, x, y, u, v, landed = told["who"]
-            speaker = Neighbour(
-                name=int(name),
-                at_s=float(at_s),
-                position_2=_finite([x, y]),
-                velocity_2=_finite([u, v]),
-                landed=bool(landed),
-            )
+            speaker = _speaker(told)
             versions = told["versions"]
             return cls(
                 speaker=speaker,
@@ -90,6 +85,21 @@ class Word:
             raise InputError(f"not a word: {error}") from error
         except _msgpack().UnpackException as error:
             raise InputError(f"not a word: {error}") from error
+
+
+def _speaker(told: Any) -> Neighbour:
+    name, at_s, x, y, u, v, landed = told["who"]
+    promise, rank, way = told["flies"]
+    return Neighbour(
+        name=int(name),
+        at_s=float(at_s),
+        position_2=_finite([x, y]),
+        velocity_2=_finite([u, v]),
+        landed=bool(landed),
+        promise_m_s=None if promise is None else _finite([promise]).item(),
+        rank=_finite([rank]).item(),
+        way_2=tuple((x, y) for x, y in (_finite(point).tolist() for point in way)),
+    )
 
 
 def _packed(change: Change) -> list[Any]:
@@ -133,10 +143,10 @@ def _beliefs(told: Any, speaker: Neighbour) -> Beliefs | None:
 
 
 def _finite(values: list[Any]) -> Any:
-    array = np.array([float(value) for value in values])
-    if not np.isfinite(array).all():
+    numbers = [float(value) for value in values]
+    if not all(map(isfinite, numbers)):
         raise ValueError("a place that is no number")
-    return array
+    return np.array(numbers)
 
 
 def _msgpack() -> Any:

@@ -21,9 +21,11 @@ from sextant.systems.swarm.agreement.shared_map import Change, SharedMap
 from sextant.systems.swarm.agreement.targets import Targets
 from sextant.systems.swarm.agreement.words import Word
 from sextant.systems.swarm.drone.chart import Chart, footprint, scan
+from sextant.systems.swarm.drone.manners import Manners, Standing
 from sextant.systems.swarm.drone.obstacles import Obstacles
 from sextant.systems.swarm.drone.perception import Detector, MatchedFilter
 from sextant.systems.swarm.drone.planner import Planner, Ways
+from sextant.systems.swarm.drone.promises import Promises
 from sextant.systems.swarm.drone.safety import SafetyRule, nearest_allowed
 from sextant.systems.swarm.world.grid import Floats
 from sextant.systems.swarm.world.ground import CameraRule
@@ -65,14 +67,16 @@ class PilotRule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Act:
-    """What comes out of a tick."""
+    """What comes out of a tick; not every tick has a word to say."""
 
     setpoint_2: Floats
     phase: Phase
-    word: bytes
+    word: bytes | None
 
 
 _PLAN_TICKS = 8
+_MAP_TICKS = 2
+_WORD_TICKS = 2
 _VERSION_TICKS = 4
 _CHANGES_A_WORD = 256
 
@@ -81,6 +85,9 @@ _AVOID_S = 6.0
 _DONE_S = 2.0
 _RESERVE_S = 20.0
 _ARRIVED_M = 0.4
+_APART_M = 0.15
+_WAY_M = 6.0
+_WAY_POINTS = 6
 
 
 class Pilot:
@@ -99,6 +106,10 @@ class Pilot:
         self._versions: dict[int, dict[int, int]] = {}
         clearance_m = rule.safety.radius_m + rule.safety.margin_m
         self._planner = Planner(rule.chart, self.shared, clearance_m)
+        self._promises = Promises(rule.safety)
+        self._manners = Manners(rule.name, rule.chart, 2.0 * clearance_m + _APART_M)
+        self._standing = Standing(rank=float(rule.name), blocked=False, aside=None)
+        self._setpoint_2 = np.zeros(2)
         self._ways: Ways | None = None
         self._cells: dict[int, int] = {}
         self._goal: int | None = None
@@ -123,18 +134,20 @@ class Pilot:
         with stage("perceive"):
             self._perceive(readings)
         with stage("map"):
-            self._map(readings)
+            if self._tick % _MAP_TICKS == 0 or readings.patch_PP is not None:
+                self._map(readings)
         with stage("agree"):
             self._hear(words, readings.at_s)
         with stage("plan"):
             if self._tick % _PLAN_TICKS == self.rule.name % _PLAN_TICKS or self._ways is None:
                 self._plan(readings)
         with stage("control"):
-            setpoint_2 = self._control(readings)
+            self._setpoint_2 = self._control(readings)
         with stage("speak"):
-            word = self._speak(readings)
+            speaks = self._tick % _WORD_TICKS == self.rule.name % _WORD_TICKS
+            word = self._speak(readings) if speaks else None
         self._tick += 1
-        return Act(setpoint_2=setpoint_2, phase=self.phase, word=word)
+        return Act(setpoint_2=self._setpoint_2, phase=self.phase, word=word)
 
     def abort(self) -> None:
         """Everybody shall land, wherever they are."""
@@ -161,6 +174,7 @@ class Pilot:
         self.shared.observe(free, hit, seen)
 
     def _hear(self, words: Iterable[bytes], now_s: float) -> None:
+        changes: list[Change] = []
         for body in words:
             try:
                 word = Word.unpack(body, self.rule.chart.num_cells)
@@ -170,13 +184,13 @@ class Pilot:
                 continue
             self._neighbours.hear(word.speaker)
             self.aborted |= word.abort
-            for change in word.changes:
-                self.shared.take(change)
+            changes += word.changes
             if word.versions is not None:
                 self._versions[word.speaker.name] = dict(word.versions)
             if word.beliefs is not None:
                 self.auction.hear(word.beliefs, set(self._cells))
             self.targets.take(word.estimates)
+        self.shared.take(*changes)
         self.auction.forget(self._neighbours.gone(now_s))
 
     def _plan(self, readings: Readings) -> None:
@@ -187,10 +201,17 @@ class Pilot:
                 if np.hypot(*n.velocity_2) < 0.3
             ]
         ).reshape(-1, 2)
-        avoid_m = 2.2 * self.rule.safety.radius_m
+        avoid_m = 2.5 * self.rule.safety.radius_m
         self._ways = self._planner.ways(readings.position_2, still_N2, avoid_m)
         self._cells = self._planner.tasks(self._planner.work(self._ways), self._ways)
         self._choose(readings)
+        self._standing = self._manners.settle(
+            readings.at_s,
+            readings.position_2,
+            self._goal,
+            self._ways,
+            self._neighbours.alive(readings.at_s),
+        )
 
     def _choose(self, readings: Readings) -> None:
         """Take part in the auction, and set the goal that follows from it."""
@@ -247,22 +268,41 @@ class Pilot:
         return True
 
     def _control(self, readings: Readings) -> Floats:
-        self._obstacles.take(readings)
-        rule = self.rule.safety
-        home_m = float(np.hypot(*(readings.position_2 - self.rule.home_2)))
+        rule, now_s, at_2 = self.rule.safety, readings.at_s, readings.position_2
+        others = self._neighbours.alive(now_s)
+        self._obstacles.take(readings, others)
+        home_m = float(np.hypot(*(at_2 - self.rule.home_2)))
         if self.aborted or (self.phase is Phase.HOME and home_m < _ARRIVED_M):
             self.phase = Phase.LANDED
         if self.phase is Phase.LANDED:
             return np.zeros(2)
-        wanted_2 = np.zeros(2)
-        if self._goal is not None and self._ways is not None:
-            point_2 = self._planner.ahead(readings.position_2, self._ways, self._goal)
-            way_2 = point_2 - readings.position_2
+        wanted_2, goal = np.zeros(2), self._heading()
+        if goal is not None and self._ways is not None:
+            point_2 = self._planner.ahead(at_2, self._ways, goal)
+            way_2 = point_2 - at_2
             far_m = float(np.hypot(*way_2))
             wanted_2 = way_2 / max(far_m, 1e-9) * min(rule.speed_m_s, 2.0 * far_m)
-        others = self._neighbours.alive(readings.at_s)
-        bounds = self._obstacles.bounds(readings.position_2, others, readings.at_s)
-        return nearest_allowed(wanted_2, bounds, rule)
+        going_K2 = np.stack([readings.velocity_2, self._setpoint_2])
+        bounds = self._obstacles.bounds(at_2, going_K2, others, now_s)
+        limit_m_s = self._promises.limit_m_s(now_s)
+        return nearest_allowed(
+            wanted_2, bounds, rule, velocity_2=readings.velocity_2, limit_m_s=limit_m_s
+        )
+
+    def _heading(self) -> int | None:
+        """Where to: aside if somebody must pass, else the goal."""
+        return self._goal if self._standing.aside is None else self._standing.aside
+
+    def _way(self) -> tuple[tuple[float, float], ...]:
+        """The way that others keep from it, to be spoken of."""
+        goal = self._heading()
+        if not self._standing.blocked or goal is None or self._ways is None:
+            return ()
+        cells = self._ways.path(goal)[1:]
+        most = max(1, round(_WAY_M / self.rule.chart.cell_m))
+        every = max(1, most // _WAY_POINTS)
+        points = self.rule.chart.centres(np.array(cells[:most][every - 1 :: every], np.int64))
+        return tuple((float(x), float(y)) for x, y in points)
 
     def _speak(self, readings: Readings) -> bytes:
         full = self._tick % _VERSION_TICKS == self.rule.name % _VERSION_TICKS
@@ -272,6 +312,14 @@ class Pilot:
             position_2=readings.position_2,
             velocity_2=readings.velocity_2,
             landed=self.phase is Phase.LANDED,
+            promise_m_s=self._promises.give(
+                readings.at_s,
+                readings.position_2,
+                float(np.hypot(*readings.velocity_2)),
+                self._neighbours.alive(readings.at_s),
+            ),
+            rank=self._standing.rank,
+            way_2=self._way(),
         )
         return Word(
             speaker=speaker,

@@ -13,21 +13,30 @@ import numpy as np
 from sextant.errors import missing_engine
 from sextant.systems.swarm.agreement.shared_map import SharedMap
 from sextant.systems.swarm.drone.chart import FREE, HIT, Cells, Chart
-from sextant.systems.swarm.world.grid import Floats
+from sextant.systems.swarm.world.grid import Bools, Floats
 
 _SECTOR_M = 6.0
 _DISCOUNT_A_METRE = 0.97
 _DETOUR = 1.3
+_DETOUR_M = 8.0
 _LOOK_M = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ways:
-    """Shortest ways from one cell: metres to every cell, and the cell before it on the way."""
+    """Shortest ways from one cell.
+
+    Attributes:
+        start: the cell.
+        metres_C: to every cell.
+        before_C: the cell before it on the way.
+        clear_C: known to be free, far from walls, and nobody stands there.
+    """
 
     start: int
     metres_C: Floats
     before_C: Cells
+    clear_C: Bools
 
     def path(self, cell: int) -> list[int]:
         """The cells from the start to a cell that can be reached."""
@@ -48,14 +57,18 @@ class Planner:
         self._sector_C = rows // self._sides * across + columns // self._sides
 
     def ways(self, position_2: Floats, avoid_N2: Floats, avoid_m: float) -> Ways:
-        """The shortest ways over cells that are known to be free, around `avoid_N2`."""
+        """The shortest ways over cells that are known to be free.
+
+        A way past somebody who stands there counts as longer, for he may be long in going.
+        """
         passable_C = self._passable()
+        extra_C = np.zeros(self._chart.num_cells)
         if len(avoid_N2):
             centres = self._chart.centres(np.arange(self._chart.num_cells))
             gaps = np.hypot(*(centres[:, None] - avoid_N2[None]).transpose(2, 0, 1))
-            passable_C &= gaps.min(axis=1) > avoid_m
+            extra_C[gaps.min(axis=1) <= avoid_m] = _DETOUR_M
         start = self._nearest(position_2, passable_C)
-        return _shortest(self._chart, passable_C, start)
+        return _shortest(self._chart, passable_C, start, extra_C)
 
     def work(self, ways: Ways) -> Cells:
         """Cells that can be flown to and are worth it: not seen yet, or beside the unknown."""
@@ -86,7 +99,6 @@ class Planner:
     def ahead(self, position_2: Floats, ways: Ways, cell: int) -> Floats:
         """The point to steer for: as far along the way as a straight line stays on free cells."""
         path = ways.path(cell)
-        passable_C = self._passable()
         best = self._chart.centres(np.array(path[min(1, len(path) - 1)]))
         for step in path[1:]:
             point_2 = self._chart.centres(np.array(step))
@@ -96,7 +108,7 @@ class Planner:
             along = np.linspace(0.0, 1.0, max(2, int(4 * far_m / self._chart.cell_m)))
             cells = self._chart.cells(position_2 + along[:, None] * (point_2 - position_2))
             # Its own cell may be one that is too near a wall to plan through.
-            if passable_C[cells[(cells >= 0) & (cells != ways.start)]].all():
+            if ways.clear_C[cells[(cells >= 0) & (cells != ways.start)]].all():
                 best = point_2
         return best
 
@@ -123,8 +135,11 @@ class Planner:
         return int(cells[gaps.argmin()])
 
 
-def _shortest(chart: Chart, passable_C: np.ndarray, start: int) -> Ways:
-    """Dijkstra over eight neighbours; a diagonal needs both cells beside it free."""
+def _shortest(chart: Chart, passable_C: np.ndarray, start: int, extra_C: Floats) -> Ways:
+    """Dijkstra over eight neighbours; a diagonal needs both cells beside it free.
+
+    `extra_C` are metres that half of a step into or out of a cell counts for more.
+    """
     try:
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import dijkstra
@@ -144,12 +159,18 @@ def _shortest(chart: Chart, passable_C: np.ndarray, start: int) -> Ways:
             open_ &= grid[beside[0]] & grid[beside[1]]
         heads.append(number[a][open_])
         tails.append(number[b][open_])
-        lengths.append(np.full(open_.sum(), chart.cell_m * np.hypot(down, across)))
+        longer = 0.5 * (extra_C[heads[-1]] + extra_C[tails[-1]])
+        lengths.append(chart.cell_m * np.hypot(down, across) + longer)
     shape = (chart.num_cells, chart.num_cells)
     edges = (np.concatenate(heads), np.concatenate(tails))
     graph = coo_array((np.concatenate(lengths), edges), shape=shape).tocsr()
     metres_C, before_C = dijkstra(graph, directed=False, indices=start, return_predecessors=True)
-    return Ways(start=start, metres_C=metres_C, before_C=before_C.astype(np.int64))
+    return Ways(
+        start=start,
+        metres_C=metres_C,
+        before_C=before_C.astype(np.int64),
+        clear_C=passable_C & (extra_C == 0),
+    )
 
 
 def _ndimage() -> Any:

@@ -196,7 +196,8 @@ class Mission:
             mail, self._mail[drone] = self._mail[drone], []
             act = self.pilots[drone].tick(readings, mail)
             setpoints_N2[drone] = act.setpoint_2
-            words[drone] = act.word
+            if act.word is not None:
+                words[drone] = act.word
             if act.phase is Phase.LANDED:
                 self.world.land(drone)
         self._deliver(words, present, connected)

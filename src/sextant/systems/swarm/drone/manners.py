@@ -1,0 +1,118 @@
+"""Who gives way where only one can pass: a total order, and nobody who keeps it.
+
+A drone that does not get on says so, with its rank and the way that it wants to fly. Who stands on
+that way and has a lower place in the order goes aside, to the nearest cell that is off the way, and
+meanwhile has the rank of the one it makes room for, so that others make room for it in turn. Who
+has waited long without getting on takes the last place for a while, so that two that cannot go
+aside for each other do not wait for ever.
+Source: Okumura et al. 2019, Priority inheritance with backtracking (PIBT).
+
+Shape suffixes: C cells of the chart, W points of a way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from sextant.systems.swarm.agreement.neighbours import Neighbour
+from sextant.systems.swarm.drone.chart import Chart
+from sextant.systems.swarm.drone.planner import Ways
+from sextant.systems.swarm.world.grid import Floats
+
+_NEAR_M = 6.0
+_MOVED_M = 0.4
+_BLOCKED_S = 0.8
+_GIVE_UP_S = 4.0
+_LAST_S = 5.0
+_HOLD_S = 1.0
+_LAST = 1000.0
+_STEP = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """What a drone says of its right of way, and where it goes aside to."""
+
+    rank: float
+    blocked: bool
+    aside: int | None
+
+
+class Manners:
+    """One drone's part in it; `apart_m` is how far two drones' middles must pass each other."""
+
+    def __init__(self, name: int, chart: Chart, apart_m: float) -> None:
+        self._name, self._chart, self._apart_m = name, chart, apart_m
+        self._from: tuple[float, Floats] | None = None
+        self._last_until_s = -1.0
+        self._aside: tuple[float, int] | None = None
+
+    def settle(
+        self,
+        now_s: float,
+        position_2: Floats,
+        goal: int | None,
+        ways: Ways,
+        others: Sequence[Neighbour],
+    ) -> Standing:
+        """What to do now, wanting to get to `goal`."""
+        blocked = self._is_blocked(now_s, position_2, goal)
+        own = _LAST + self._name if now_s < self._last_until_s else float(self._name)
+        asking = [
+            n
+            for n in others
+            if n.way_2 and n.rank < own and np.hypot(*(n.position_2 - position_2)) < _NEAR_M
+        ]
+        ways_W2 = {n.name: _dense(n) for n in asking}
+        inside = [n for n in asking if self._on(position_2, ways_W2[n.name])]
+        if inside:
+            aside = self._place(ways, np.concatenate(list(ways_W2.values())), others)
+            first = min(n.rank for n in inside)
+            if aside is not None:
+                self._aside = (now_s + _HOLD_S, aside)
+                return Standing(rank=first + _STEP, blocked=True, aside=aside)
+        if self._aside is not None and now_s < self._aside[0]:
+            return Standing(rank=own, blocked=False, aside=self._aside[1])
+        self._aside = None
+        return Standing(rank=own, blocked=blocked, aside=None)
+
+    def _is_blocked(self, now_s: float, position_2: Floats, goal: int | None) -> bool:
+        """Whether it wants to get somewhere and has not got on for a while."""
+        if goal is None or self._from is None:
+            self._from = (now_s, position_2)
+            return False
+        since_s, from_2 = self._from
+        if np.hypot(*(position_2 - from_2)) > _MOVED_M:
+            self._from = (now_s, position_2)
+            return False
+        if now_s - since_s > _GIVE_UP_S:
+            self._last_until_s = now_s + _LAST_S
+            self._from = (now_s, position_2)
+        return now_s - since_s > _BLOCKED_S
+
+    def _on(self, position_2: Floats, way_W2: Floats) -> bool:
+        """Whether who stands here is in the way."""
+        return bool(np.hypot(*(way_W2 - position_2).T).min() < self._apart_m)
+
+    def _place(self, ways: Ways, way_W2: Floats, others: Sequence[Neighbour]) -> int | None:
+        """The nearest cell off all ways where nobody is."""
+        cells = np.flatnonzero(ways.metres_C < 2.0 * _NEAR_M)
+        if not len(cells):
+            return None
+        centres = self._chart.centres(cells)
+        taken = np.concatenate([way_W2, *(n.position_2[None] for n in others)])
+        gaps = np.hypot(*(centres[:, None] - taken[None]).transpose(2, 0, 1)).min(axis=1)
+        off = cells[gaps >= self._apart_m]
+        return int(off[ways.metres_C[off].argmin()]) if len(off) else None
+
+
+def _dense(neighbour: Neighbour) -> Floats:
+    """A way as points that lie close together, from where its drone is."""
+    corners = np.array([tuple(neighbour.position_2), *neighbour.way_2])
+    steps = np.linspace(0.0, 1.0, 5)[1:, None]
+    legs = [a + steps * (b - a) for a, b in pairwise(corners)]
+    return np.concatenate([corners[:1], *legs])
