@@ -98,7 +98,7 @@ def _measured(sample: Sample) -> Iterable[str]:
         f"{_ms(alone['p99'])}; its own search is {_ms(sample.search_p50_s)} of that. One more "
         f"member costs whoever asks {sample.member_s * 1e6:.0f} µs, its request and its answer "
         "together. "
-        "Merging: " + ", ".join(f"{n:,} replies {_ms(s)}" for n, s in sample.merge) + ".",
+        "Merging replies: " + ", ".join(f"{_ms(s)} for {n:,}" for n, s in sample.merge) + ".",
         "",
         "The simulation against what was measured with members that do nothing, p50:",
         "",
