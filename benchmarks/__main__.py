@@ -22,6 +22,9 @@ BENCHMARKS = (
     "scifact",
     "squad",
     "rehearsal",
+    "million",
+    "eight_shards",
+    "ten_million",
 )
 
 SOAKED = ("overload",)

@@ -74,6 +74,19 @@ def inverted_lists(index: Any) -> Any | None:
         return None
 
 
+def packs_codes(index: Any) -> bool:
+    """Whether the index packs codes of many rows together (fast scan): it gives no vector back.
+
+    Asked for one, Faiss 1.15 reads beyond a memory-mapped list and the process dies.
+    """
+    faiss = faiss_module()
+    lists = inverted_lists(index)
+    return isinstance(
+        faiss.downcast_index(index) if lists is None else lists,
+        faiss.IndexFastScan | faiss.IndexIVFFastScan,
+    )
+
+
 def training_rows(index: Any) -> int:
     """How many rows of a sample an untrained index is trained on; 0 if it needs none."""
     if index.is_trained:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from sextant.search import engine
+from sextant.search.kinds import packs_codes
 from sextant.search.wire import Floats
 
 INDEX_FILE = "vectors.faiss"
@@ -38,7 +39,10 @@ def gives_back(folder: Path, vectors_ND: Floats) -> bool:
 
     A sample is tried: an index either keeps floats or does not.
     """
-    index = _reconstructible(engine.read_index(folder / INDEX_FILE))
+    index = engine.read_index(folder / INDEX_FILE)
+    if packs_codes(index):
+        return False
+    index = _reconstructible(index)
     rows = np.unique(np.linspace(0, len(vectors_ND) - 1, _SAMPLE, dtype=np.int64))
     try:
         return all(
