@@ -13,7 +13,19 @@ from pathlib import Path
 from benchmarks.bench import Figure, Skipped, as_json
 from sextant.units import show
 
-BENCHMARKS = ("fan_out", "kill_indexing", "scifact", "stalled_shard", "rehearsal")
+BENCHMARKS = (
+    "fan_out",
+    "kill_indexing",
+    "scifact",
+    "stalled_shard",
+    "rehearsal",
+    "learns",
+    "checkpoint_stall",
+    "kill_training",
+    "diloco",
+    "memory_per_rank",
+    "step_time",
+)
 
 
 def main() -> int:
