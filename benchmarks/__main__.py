@@ -25,6 +25,11 @@ BENCHMARKS = (
     "million",
     "eight_shards",
     "ten_million",
+    "learns",
+    "checkpoint_stall",
+    "kill_training",
+    "memory_per_rank",
+    "step_time",
 )
 
 SOAKED = ("overload",)
