@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sextant.errors import EngineError, SextantError
 from sextant.systems.pretraining.job import Job
-from sextant.systems.pretraining.ranks import run_rank
+from sextant.systems.pretraining.ranks import YIELDED, run_rank
 
 LOGS = "logs"
 
@@ -29,14 +29,14 @@ def main() -> int:
     except SextantError as error:
         return _tell(error, None, rank)
     try:
-        run_rank(job, rank, int(os.environ.get("WORLD_SIZE", "1")))
+        ended = run_rank(job, rank, int(os.environ.get("WORLD_SIZE", "1")))
     except SextantError as error:
         return _tell(error, job.out, rank)
     except (RuntimeError, OSError) as error:
         # What torch raises when another rank is gone, or the disk is full.
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return _tell(EngineError(f"rank {rank}: {lines[0][:300]}"), job.out, rank)
-    return 0
+    return 0 if ended else YIELDED
 
 
 def _tell(error: SextantError, out: Path | None, rank: int) -> int:

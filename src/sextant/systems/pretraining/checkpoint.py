@@ -114,6 +114,17 @@ def newest(out: Path, identity: str | None = None) -> tuple[Path, Card, list[str
     return None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Begun:
+    """A checkpoint that was begun: how long training stood still, and what came of the last.
+
+    `trouble` is why the one before could not be written, if it could not.
+    """
+
+    stalled_s: float
+    trouble: str | None = None
+
+
 class Writer:
     """Writes checkpoints of one run beside the training; one at a time.
 
@@ -147,8 +158,10 @@ class Writer:
 
     def save(
         self, state: Mapping[str, Any], *, step: int, updates: int, wait: bool = False
-    ) -> float:
+    ) -> Begun:
         """Begins a checkpoint; every rank calls it. Waits for the one before, if that is not done.
+
+        One that could not be written (a full disk) is cleared away, and told with the next.
 
         Args:
             state: tensors by name; copied before this returns.
@@ -156,36 +169,33 @@ class Writer:
             updates: of them, those that changed weights.
             wait: returns only when it is published.
 
-        Returns:
-            For how long training stood still.
-
         Raises:
-            EngineError: this checkpoint, or the one before, could not be written.
+            EngineError: this checkpoint could not be written, and `wait` was asked for.
         """
         import torch.distributed.checkpoint as dcp
 
         begun_s = time.perf_counter()
-        self.finish()
+        trouble = None
+        try:
+            self.finish()
+        except EngineError as error:
+            trouble = error.what
         building = self._folder / (name_of(step) + _BUILDING)
         done: Future[None] = Future()
         self._pending = done
-        try:
-            written = dcp.async_save(
-                dict(state),
-                checkpoint_id=str(building),
-                process_group=self._group,
-                no_dist=not self._distributed,
-            )
-        except (OSError, RuntimeError) as error:
-            self._pending = None
-            raise EngineError(f"cannot write a checkpoint: {error}", where=str(building)) from error
+        written = dcp.async_save(
+            dict(state),
+            checkpoint_id=str(building),
+            process_group=self._group,
+            no_dist=not self._distributed,
+        )
         follow = threading.Thread(
             target=self._follow, args=(written, done, building, step, updates), daemon=True
         )
         follow.start()
         if wait:
             self.finish()
-        return time.perf_counter() - begun_s
+        return Begun(stalled_s=time.perf_counter() - begun_s, trouble=trouble)
 
     def finish(self) -> None:
         """Waits until what was begun is published.
@@ -196,10 +206,9 @@ class Writer:
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
-        try:
-            pending.result()
-        except Exception as error:
-            what = f"a checkpoint could not be written: {error}"
+        # What torch raises of several ranks is no Exception, so it is asked for, not caught.
+        if (error := pending.exception()) is not None:
+            what = f"a checkpoint could not be written: {_first_cause(error)}"
             raise EngineError(what, where=str(self._folder)) from error
 
     def _follow(
@@ -211,6 +220,8 @@ class Writer:
                 self._publish(building, step, updates)
             done.set_result(None)
         except BaseException as error:  # noqa: BLE001  told to whoever waits for it
+            if self._first:
+                shutil.rmtree(building, ignore_errors=True)
             done.set_exception(error)
 
     def _publish(self, building: Path, step: int, updates: int) -> None:
@@ -250,6 +261,16 @@ def load(state: dict[str, Any], folder: Path, *, distributed: bool) -> None:
     except (RuntimeError, ValueError, KeyError, dcp.api.CheckpointException) as error:
         what = str(error).strip().splitlines()[0][:300]
         raise InputError(f"not a checkpoint of this model: {what}", where=str(folder)) from error
+
+
+def _first_cause(error: BaseException) -> str:
+    """The operating system's word for it, where a failure of several ranks has one in it."""
+    failures = getattr(error, "failures", None)
+    if isinstance(failures, dict) and failures:
+        error = next(iter(failures.values()))[0]
+    while not isinstance(error, OSError) and error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 def _sync(paths: Sequence[Path]) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from sextant.decoder.config import DecoderConfig, from_mapping
 from sextant.decoder.mesh import Degrees
 from sextant.errors import InputError
+from sextant.systems.pretraining.islands.terms import Terms
 from sextant.systems.pretraining.tokens import TokensCard, write_json
 
 JOB_FILE = "job.json"
@@ -84,6 +85,8 @@ class Job:
         eval_windows: sequences of held text that such an evaluation takes at most.
         stall_s: the longest that ranks wait for one another.
         threads: of each rank's products; 0 shares the cores out.
+        pace_s: between two looks at how fast each rank computes; 0 never looks.
+        outer: how islands exchange, where there are several; `batch` is then of each island.
     """
 
     model: DecoderConfig
@@ -106,6 +109,8 @@ class Job:
     eval_windows: int = 64
     stall_s: float = 60.0
     threads: int = 0
+    pace_s: float = 5.0
+    outer: Terms | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "sequence", "micro_batch", "checkpoint_steps", "keep"):
@@ -133,22 +138,31 @@ class Job:
 
     def identity(self, tokens: TokensCard) -> str:
         """Names what decides the weights: runs that may resume one another have the same."""
-        decides = {
+        decides: dict[str, Any] = {
             "model": asdict(self.model),
             "tokens": tokens.key,
             "sequence": self.sequence,
             "batch": self.batch,
             "seed": self.seed,
         }
+        if self.outer is not None:
+            decides["outer"] = {**asdict(self.outer), "harbour": "", "island": 0, "patience_s": 0}
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:32]
 
-    def write(self) -> None:
-        """Publishes it as `job.json`."""
+    @property
+    def samples(self) -> tuple[int, int]:
+        """Sequences of one step over all islands, and the first of this island's among them."""
+        if self.outer is None:
+            return self.batch, 0
+        return self.batch * self.outer.islands, self.batch * self.outer.island
+
+    def write(self, name: str = JOB_FILE) -> None:
+        """Publishes it as `job.json`, or under another name in its folder."""
         self.out.mkdir(parents=True, exist_ok=True)
         plain = {**asdict(self), "format": FORMAT}
-        for name in ("data", "out", "import_from"):
-            plain[name] = None if plain[name] is None else str(Path(plain[name]).resolve())
-        write_json(self.out / JOB_FILE, plain)
+        for key in ("data", "out", "import_from"):
+            plain[key] = None if plain[key] is None else str(Path(plain[key]).resolve())
+        write_json(self.out / name, plain)
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -180,6 +194,8 @@ class Job:
             "out": Path(plain["out"]),
             "import_from": Path(plain["import_from"]) if plain["import_from"] else None,
         }
+        if plain.get("outer"):
+            values["outer"] = Terms(**plain["outer"])
         return cls(**values)
 
     def with_layout(self, layout: Degrees) -> Job:

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import IO
@@ -24,13 +24,18 @@ from typing import IO
 from sextant.errors import EngineError, InputError, SextantError
 from sextant.systems.pretraining import checkpoint
 from sextant.systems.pretraining.__main__ import LOGS
-from sextant.systems.pretraining.job import JOB_FILE, RECORD_FILE, Job
-from sextant.systems.pretraining.ranks import ALIVE, MEET
-from sextant.systems.pretraining.record import Record
+from sextant.systems.pretraining.elastic import Elastic, Places
+from sextant.systems.pretraining.job import RECORD_FILE, Job
+from sextant.systems.pretraining.pace import read_pace, slowest
+from sextant.systems.pretraining.ranks import ALIVE, DONE, MEET, YIELD_FILE, YIELDED
+from sextant.systems.pretraining.record import Record, read
+from sextant.systems.pretraining.recovery import goodput, recoveries
 
 _LOOK_S = 0.05
 _NAP_S = 2.0
 _PR_SET_PDEATHSIG = 1
+ATTEMPT_FILE = "attempt.json"
+"""The job as the ranks that run now split it."""
 
 
 class Verdict(StrEnum):
@@ -39,6 +44,7 @@ class Verdict(StrEnum):
     GO_ON = "go on"
     DONE = "done"
     RESTART = "restart"
+    RESIZE = "resize"
     GIVE_UP = "give up"
 
 
@@ -49,12 +55,15 @@ class Patience:
     Attributes:
         restarts: lost ranks in a row after which a job is given up; a checkpoint between forgives.
         quiet_s: without a step for this long, a rank counts as stopped.
-        begin_s: the same before its first step, which loads, compiles and reads a checkpoint.
+        begin_s: the same before its first step, which loads, compiles and reads a checkpoint,
+            and after its last.
+        slow: a rank that takes so many times as long as the others counts as slow.
     """
 
     restarts: int = 3
     quiet_s: float = 60.0
     begin_s: float = 600.0
+    slow: float = 3.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +73,7 @@ class Signs:
     Attributes:
         exits: exit codes, None of who still runs.
         quiet_s: since each rank took its last step, or was started.
-        stepped: whether each took a step since it was started.
+        stepped: whether each took a step since it was started, and has not taken its last.
         losses: in a row without a checkpoint between, this one not counted.
     """
 
@@ -78,6 +87,8 @@ def decide(signs: Signs, patience: Patience) -> tuple[Verdict, int | None, str]:
     """What to do, about which rank, and why."""
     if all(code == 0 for code in signs.exits):
         return Verdict.DONE, None, ""
+    if all(code in (0, YIELDED) for code in signs.exits):
+        return Verdict.RESIZE, None, ""
     for rank, code in enumerate(signs.exits):
         # What the user wrote is wrong in every attempt.
         if code == InputError.exit_code:
@@ -88,7 +99,7 @@ def decide(signs: Signs, patience: Patience) -> tuple[Verdict, int | None, str]:
         if code is not None and code < 0:
             lost = (rank, f"killed by {signal.Signals(-code).name}")
             break
-        if code and lost is None:
+        if code and code != YIELDED and lost is None:
             lost = (rank, f"ended with exit code {code}")
     for rank, quiet_s in enumerate(signs.quiet_s):
         bound_s = patience.quiet_s if signs.stepped[rank] else patience.begin_s
@@ -101,7 +112,11 @@ def decide(signs: Signs, patience: Patience) -> tuple[Verdict, int | None, str]:
 
 
 def launch(
-    job: Job, patience: Patience | None = None, tick: Callable[[], None] | None = None
+    job: Job,
+    patience: Patience | None = None,
+    tick: Callable[[], None] | None = None,
+    *,
+    elastic: Elastic | None = None,
 ) -> None:
     """Runs a job to its end on this computer, one process a rank.
 
@@ -109,13 +124,16 @@ def launch(
         job: what is trained; must have been written to its folder.
         patience: the bounds.
         tick: called every now and then, to show progress.
+        elastic: goes on with fewer ranks when one is lost, and with all when its place is back;
+            None starts all of them again.
 
     Raises:
         InputError: the job is wrong, or another run is at work in its folder.
         EngineError: ranks were lost too often; the last reason is named.
     """
     with _alone(job.out):
-        watch = _Watch(job, patience or Patience(quiet_s=max(60.0, 2.0 * job.stall_s)))
+        bounds = patience or Patience(quiet_s=max(60.0, 2.0 * job.stall_s))
+        watch = _Watch(job, bounds, elastic)
         try:
             watch.run(tick or (lambda: None))
         finally:
@@ -125,8 +143,12 @@ def launch(
 class _Watch:
     """The ranks of one job, and what became of them."""
 
-    def __init__(self, job: Job, patience: Patience) -> None:
-        self._job, self._patience = job, patience
+    def __init__(self, job: Job, patience: Patience, elastic: Elastic | None) -> None:
+        self._whole = self._job = job
+        self._patience, self._elastic = patience, elastic
+        self._places = Places(job.layout.ranks, elastic, time.monotonic)
+        self._used = list(range(job.layout.ranks))
+        self._slow: int | None = None
         self._record = Record(job.out / RECORD_FILE)
         self._ranks: list[subprocess.Popen[bytes]] = []
         self._logs: list[IO[bytes]] = []
@@ -145,15 +167,24 @@ class _Watch:
             signs = self._signs()
             verdict, rank, why = decide(signs, self._patience)
             if verdict is Verdict.GO_ON:
+                verdict, rank, why = self._look_for_slow()
+            if verdict is Verdict.GO_ON:
+                self._look_for_places()
                 tick()
                 time.sleep(_LOOK_S)
                 continue
             if verdict is Verdict.DONE:
                 tick()
+                self._sum_up()
                 return
+            if verdict is Verdict.RESIZE:
+                self.end()
+                self._start()
+                continue
             assert rank is not None
             self._lose(rank, why, signs)
             if verdict is Verdict.GIVE_UP:
+                self._sum_up()
                 raise self._error(rank, why)
             self._start()
 
@@ -170,18 +201,26 @@ class _Watch:
 
     def _start(self) -> None:
         self._attempt += 1
+        self._job, self._used = self._places.job_on(self._whole)
         job, count = self._job, self._job.layout.ranks
+        job.write(ATTEMPT_FILE)
+        (job.out / YIELD_FILE).unlink(missing_ok=True)
+        self._slow = None
+        self._record.write(
+            "start", attempt=self._attempt, layout=job.layout.describe(), ranks=count
+        )
         meet = job.out / f"meet-{os.getpid()}-{self._attempt}"
         for folder in (job.out / LOGS, job.out / ALIVE):
             folder.mkdir(parents=True, exist_ok=True)
         self._begun_s = time.time()
         for rank in range(count):
             (job.out / LOGS / f"rank-{rank}.error").unlink(missing_ok=True)
-            (job.out / ALIVE / f"rank-{rank}").unlink(missing_ok=True)
+            for sign in (f"rank-{rank}", f"rank-{rank}{DONE}"):
+                (job.out / ALIVE / sign).unlink(missing_ok=True)
             env = {
                 **os.environ,
                 "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
+                "LOCAL_RANK": str(self._used[rank]),
                 "WORLD_SIZE": str(count),
                 "LOCAL_WORLD_SIZE": str(count),
                 MEET: str(meet.resolve()),
@@ -191,7 +230,12 @@ class _Watch:
             self._logs.append((job.out / LOGS / f"rank-{rank}.log").open("ab"))
             self._ranks.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "sextant.systems.pretraining", str(job.out / JOB_FILE)],
+                    [
+                        sys.executable,
+                        "-m",
+                        "sextant.systems.pretraining",
+                        str(job.out / ATTEMPT_FILE),
+                    ],
                     env=env,
                     stdout=self._logs[-1],
                     stderr=self._logs[-1],
@@ -199,6 +243,37 @@ class _Watch:
                     preexec_fn=_die_with_parent,
                 )
             )
+
+    def _look_for_slow(self) -> tuple[Verdict, int | None, str]:
+        """Names a slow rank once; one whose place can be left is treated as lost."""
+        ranks = range(len(self._ranks))
+        paces = [read_pace(self._job.out / ALIVE / f"rank-{rank}") for rank in ranks]
+        found = slowest(paces, self._patience.slow)
+        if found is None or found[0] == self._slow:
+            return Verdict.GO_ON, None, ""
+        self._slow, times = found
+        why = f"takes {times:.1f} times as long as the others"
+        self._record.write("slow", rank=self._slow, times=times, attempt=self._attempt)
+        if self._elastic is None:
+            return Verdict.GO_ON, None, ""
+        return Verdict.RESTART, self._slow, why
+
+    def _look_for_places(self) -> None:
+        """Asks the ranks to end at their next checkpoint if more of them could run."""
+        if self._job.layout.ranks == self._whole.layout.ranks:
+            return
+        could, _ = self._places.job_on(self._whole)
+        if could.layout.ranks > self._job.layout.ranks:
+            (self._job.out / YIELD_FILE).touch()
+
+    def _sum_up(self) -> None:
+        """Writes what the record says of all losses together."""
+        events = list(read(self._job.out / RECORD_FILE))
+        self._record.write(
+            "whole",
+            recoveries=[asdict(one) for one in recoveries(events)],
+            goodput=goodput(events),
+        )
 
     def _signs(self) -> Signs:
         beats = [self._beat_s(rank) for rank in range(len(self._ranks))]
@@ -210,7 +285,10 @@ class _Watch:
         return Signs(
             exits=[process.poll() for process in self._ranks],
             quiet_s=[now_s - max(beat or self._begun_s, self._awake_s) for beat in beats],
-            stepped=[beat_s is not None for beat_s in beats],
+            stepped=[
+                beat_s is not None and not (self._job.out / ALIVE / f"rank-{rank}{DONE}").exists()
+                for rank, beat_s in enumerate(beats)
+            ],
             losses=self._losses,
         )
 
@@ -225,6 +303,7 @@ class _Watch:
         saved = [path.name for path in checkpoint.found(self._job.out)[:1]]
         self._losses = 1 if saved != self._saved else self._losses + 1
         self._saved = saved
+        self._places.lose(self._used[rank])
         self._record.write(
             "lost", rank=rank, why=why, since_step_s=signs.quiet_s[rank], attempt=self._attempt
         )

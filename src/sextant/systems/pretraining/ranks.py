@@ -12,10 +12,19 @@ from sextant.systems.pretraining.job import Job
 MEET = "SEXTANT_MEET"
 """A file at which the ranks of one host meet; without it they meet as torchrun says."""
 ALIVE = "alive"
+DONE = ".done"
+"""Beside its sign of life, once a rank has only to end."""
+YIELD_FILE = "yield"
+"""While it is in the run's folder, the ranks end at their next checkpoint."""
+YIELDED = 75
+"""Exit code of ranks that did."""
 
 
-def run_rank(job: Job, rank: int, ranks: int) -> None:
+def run_rank(job: Job, rank: int, ranks: int) -> bool:
     """Trains a job as one of its ranks, which meet as the environment says.
+
+    Returns:
+        Whether it came to its last step; False if it was asked to end at a checkpoint.
 
     Raises:
         InputError: the job has another number of ranks, or does not fit its data.
@@ -39,13 +48,15 @@ def run_rank(job: Job, rank: int, ranks: int) -> None:
             timeout=timedelta(seconds=job.stall_s),
         )
     try:
-        train_rank(job, rank, int(os.environ.get("LOCAL_RANK", rank)))
+        ended = train_rank(job, rank, int(os.environ.get("LOCAL_RANK", rank)))
+        (job.out / ALIVE / f"rank-{rank}{DONE}").touch()
+        return ended
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
 
 
-def train_rank(job: Job, rank: int, local_rank: int) -> None:
+def train_rank(job: Job, rank: int, local_rank: int) -> bool:
     """The same, once the ranks have met.
 
     Raises:
@@ -55,6 +66,7 @@ def train_rank(job: Job, rank: int, local_rank: int) -> None:
     import torch
 
     from sextant.decoder.mesh import make_meshes
+    from sextant.systems.pretraining.pace import Beat
     from sextant.systems.pretraining.tokens import Tokens
     from sextant.systems.pretraining.trainer import Trainer
 
@@ -69,7 +81,7 @@ def train_rank(job: Job, rank: int, local_rank: int) -> None:
     torch.set_num_threads(job.threads or max(1, (os.cpu_count() or 1) // local))
     # One rank compares every shard with its checksum; the others trust it.
     tokens = Tokens.open(job.data, verify=rank == 0)
-    beat = job.out / ALIVE / f"rank-{rank}"
-    beat.parent.mkdir(parents=True, exist_ok=True)
+    beat = Beat(job.out / ALIVE / f"rank-{rank}", job.pace_s)
     meshes = make_meshes(job.layout, device.type) if ranks > 1 else None
-    Trainer(job, tokens, meshes, device, beat.touch).run()
+    wanted = (job.out / YIELD_FILE).exists
+    return Trainer(job, tokens, meshes, device, beat, wanted).run()

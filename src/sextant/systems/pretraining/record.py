@@ -1,11 +1,14 @@
 """What happened in a run: one JSON object a line, only ever appended to.
 
-Kinds: `begin` (layout, ranks, from which step), `step`, `held` (evaluation of held text),
-`checkpoint`, `lost` (a rank, with how long it took to see), `end`.
+Kinds: `start` (ranks are started), `begin` (they met: layout, from which step), `step`, `held`
+(evaluation of held text), `checkpoint`, `trouble` (a checkpoint that was not written or not read),
+`slow` (a rank), `lost` (a rank, with how long it took to see), `end`, and last `whole`: recoveries
+and goodput.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -25,10 +28,10 @@ class Record:
         _end_line(path)
 
     def write(self, kind: str, **told: Any) -> None:
-        """Appends one event, with the time."""
+        """Appends one event, with the time; a full disk costs the line, not the run."""
         line = json.dumps({"kind": kind, "at_s": round(self._clock(), 3), **told})
         # One write to a file open for appending: lines of several processes do not mix.
-        with self._path.open("ab") as stream:
+        with contextlib.suppress(OSError), self._path.open("ab", buffering=0) as stream:
             stream.write(line.encode() + b"\n")
 
 

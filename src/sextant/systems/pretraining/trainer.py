@@ -15,6 +15,7 @@ from sextant.decoder.model import Decoder
 from sextant.decoder.parallelize import Recompute, Treatment
 from sextant.errors import EngineError
 from sextant.systems.pretraining import checkpoint, held
+from sextant.systems.pretraining.islands.loop import IslandLoop
 from sextant.systems.pretraining.job import RECORD_FILE, Job
 from sextant.systems.pretraining.record import Record
 from sextant.systems.pretraining.sampler import training_sampler
@@ -35,6 +36,7 @@ class Trainer:
         meshes: of the job; None for one process.
         device: where it computes.
         alive: called after every step, to say that this rank moves.
+        yields: whether the run should end at its next checkpoint, if whoever runs it may ask so.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class Trainer:
         meshes: Meshes | None,
         device: torch.device,
         alive: Callable[[], None],
+        yields: Callable[[], bool] | None = None,
     ) -> None:
         job.check(tokens.card)
         self._job, self._tokens, self._meshes, self._device = job, tokens, meshes, device
-        self._alive = alive
+        self._alive, self._yields = alive, yields
         self._rank = 0 if meshes is None else meshes.dense.get_rank()
         self._record = Record(job.out / RECORD_FILE) if self._rank == 0 else None
         self._sampler = training_sampler(tokens, sequence=job.sequence, seed=job.seed)
@@ -59,7 +62,8 @@ class Trainer:
             keep=job.keep,
             distributed=meshes is not None,
         )
-        self._updates = self._refused = 0
+        self._updates = self._refused = self._taken = 0
+        self._outer = self._islands()
         self._stalled_s = self._busy_s = 0.0
         self._held: list[tuple[held.Ids, held.Ids]] | None = None
 
@@ -68,14 +72,19 @@ class Trainer:
         """This rank's parts of the model."""
         return self._stepper.parts
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Goes on from the newest checkpoint to the last step.
+
+        Returns:
+            Whether it came there; False if it was asked to end at a checkpoint.
 
         Raises:
             InputError: the checkpoints are of another job, or none is whole.
             EngineError: the loss is not finite and stays so, or a checkpoint cannot be written.
         """
         first = self._resume()
+        if self._outer is not None:
+            first = self._outer.join()
         self._note(
             "begin",
             step=first,
@@ -83,17 +92,23 @@ class Trainer:
             ranks=self._job.layout.ranks,
             device=self._device.type,
         )
-        for step in range(first, self._job.steps):
+        step = first
+        while step < self._job.steps:
             begun_s = time.perf_counter()
             outcome = self._step(step)
             seconds = time.perf_counter() - begun_s
             self._busy_s += seconds
+            self._taken += 1
             self._note_step(step, outcome, seconds)
             self._stand(step, outcome)
             self._alive()
-            self._after(step + 1)
-        self._writer.finish()
-        self._end(first)
+            step += 1
+            if self._outer is not None:
+                step = self._outer.after(step, self._job.steps)
+            if self._after(step):
+                return False
+        self._end()
+        return True
 
     def _build(self) -> Stepper:
         job = self._job
@@ -107,6 +122,20 @@ class Trainer:
             for part in parts:
                 load_weights(part, weights)
         return Stepper(parts, self._meshes, job.recipe, micro_batch=job.micro_batch, dtype=dtype)
+
+    def _islands(self) -> IslandLoop | None:
+        job = self._job
+        if job.outer is None:
+            return None
+        return IslandLoop(
+            job.outer,
+            identity=job.identity(self._tokens.card),
+            parts=self._stepper.parts,
+            meshes=self._meshes,
+            stall_s=job.stall_s,
+            alive=self._alive,
+            note=self._note,
+        )
 
     def _resume(self) -> int:
         """Reads the newest checkpoint; gives the step to go on with."""
@@ -147,7 +176,8 @@ class Trainer:
         job, degrees = self._job, self._job.layout
         each = job.batch // degrees.data
         data_rank = 0 if self._meshes is None else self._meshes.data_rank
-        ids = self._sampler.batch(step * job.batch + data_rank * each, each)
+        samples, own = job.samples
+        ids = self._sampler.batch(step * samples + own + data_rank * each, each)
         text = torch.from_numpy(ids).to(self._device)
         rate = job.recipe.rate(step, job.steps)
         return self._stepper.step(
@@ -165,16 +195,34 @@ class Trainer:
             hint = "a lower learning rate, or resume from an older checkpoint"
             raise EngineError(what, where=str(self._job.out), hint=hint)
 
-    def _after(self, done: int) -> None:
+    def _after(self, done: int) -> bool:
+        """Evaluates and saves where it is time; says whether the run ends here, unfinished."""
         job = self._job
         last = done == job.steps
         if job.eval_steps and (done % job.eval_steps == 0 or last):
             self._evaluate(done)
-        if done % job.checkpoint_steps == 0 or last:
-            state = training_state(self._stepper.parts, self._stepper.optimizer)
-            stalled_s = self._writer.save(state, step=done, updates=self._updates, wait=last)
-            self._stalled_s += stalled_s
-            self._note("checkpoint", step=done, stall_s=stalled_s, waited=last)
+        if done % job.checkpoint_steps and not last:
+            return False
+        ends = not last and self._asked_to_end()
+        state = training_state(self._stepper.parts, self._stepper.optimizer)
+        saved = self._writer.save(state, step=done, updates=self._updates, wait=last or ends)
+        self._stalled_s += saved.stalled_s
+        if saved.trouble:
+            # Training is worth more than one checkpoint of it: the next may find room.
+            self._note("trouble", what=saved.trouble)
+        self._note("checkpoint", step=done, stall_s=saved.stalled_s, waited=last or ends)
+        return ends
+
+    def _asked_to_end(self) -> bool:
+        """Whether rank 0 was asked to; all of them then end at the same step."""
+        if self._yields is None:
+            return False
+        told = [self._rank == 0 and self._yields()]
+        if self._meshes is not None:
+            import torch.distributed as dist
+
+            dist.broadcast_object_list(told, src=0)
+        return told[0]
 
     def _evaluate(self, done: int) -> None:
         found = self.evaluate(self._job.eval_windows)
@@ -217,8 +265,10 @@ class Trainer:
             applied=outcome.applied,
         )
 
-    def _end(self, first: int) -> None:
-        steps = self._job.steps - first
+    def _end(self) -> None:
+        if self._outer is not None:
+            self._outer.close()
+        steps = self._taken
         tokens = steps * self._job.batch * self._job.sequence
         self._note(
             "end",

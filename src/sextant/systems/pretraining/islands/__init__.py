@@ -1,0 +1,1 @@
+"""Islands that train apart and exchange rarely over wide links: DiLoCo."""
