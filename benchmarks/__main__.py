@@ -22,6 +22,9 @@ BENCHMARKS = (
     "scifact",
     "squad",
     "rehearsal",
+    "learns",
+    "checkpoint_stall",
+    "diloco",
 )
 
 SOAKED = ("overload",)

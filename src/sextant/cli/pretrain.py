@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from sextant.cli.pretrain_train import add_train, bar
+from sextant.cli.pretrain_show import bar
+from sextant.cli.pretrain_train import add_train
 from sextant.cli.specs import add_json, print_json
 from sextant.errors import InputError
 

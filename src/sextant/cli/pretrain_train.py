@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sextant.cli.pretrain_islands import add_islands, serve, terms_of
+from sextant.cli.pretrain_show import bar, curve, summary, ticker
 from sextant.cli.specs import add_json, print_json
 from sextant.errors import InputError
 
 if TYPE_CHECKING:
     from sextant.decoder.config import DecoderConfig
     from sextant.decoder.mesh import Degrees
+    from sextant.systems.pretraining.elastic import Elastic
     from sextant.systems.pretraining.job import Job
     from sextant.systems.pretraining.tokens import TokensCard
 
@@ -64,6 +64,7 @@ def add_train(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--fleet", metavar="ADDRESS", help="a running Ray cluster")
     parser.add_argument("--steps", type=int, metavar="N", help="(once through the tokens)")
     _add_shape(parser)
+    add_islands(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
@@ -91,10 +92,12 @@ def run(args: argparse.Namespace) -> int:
     job = _resumed(args) if args.resume else _fresh(args)
     job.check(TokensCard.read(job.data))
     job.write()
+    if args.listen is not None:
+        return serve(job, args.listen)
     with bar("training") as advance:
-        _launch(args, job, _ticker(job, advance))
+        _launch(args, job, ticker(job, advance))
     told = summary(job)
-    (job.out / "loss.png").write_bytes(_curve(job))
+    (job.out / "loss.png").write_bytes(curve(job))
     if args.json:
         print_json(told)
     else:
@@ -108,15 +111,32 @@ def run(args: argparse.Namespace) -> int:
 
 def _launch(args: argparse.Namespace, job: Job, tick: Callable[[], None]) -> None:
     if args.launch == "python":
-        from sextant.systems.pretraining.launch import launch
-
-        launch(job, tick=tick)
+        _launch_here(job, _elastic(args), tick)
         return
+    if job.outer is not None or args.elastic is not None:
+        raise InputError("islands and --elastic take --launch python", where="--launch")
     from sextant.fleet import Fleet
     from sextant.systems.pretraining.on_fleet import launch_on
 
     with Fleet.start(args.fleet) as fleet:
         launch_on(fleet, job, tick=tick)
+
+
+def _launch_here(job: Job, elastic: Elastic | None, tick: Callable[[], None]) -> None:
+    if job.outer is None or job.outer.harbour:
+        from sextant.systems.pretraining.launch import launch
+
+        launch(job, tick=tick, elastic=elastic)
+        return
+    from sextant.systems.pretraining.islands.serve import launch_islands
+
+    launch_islands(job, tick=tick, elastic=elastic)
+
+
+def _elastic(args: argparse.Namespace) -> Elastic | None:
+    from sextant.systems.pretraining.elastic import Elastic
+
+    return None if args.elastic is None else Elastic(least=args.elastic)
 
 
 def _fresh(args: argparse.Namespace) -> Job:
@@ -156,6 +176,7 @@ def _fresh(args: argparse.Namespace) -> Job:
         keep=args.keep,
         eval_steps=args.eval_steps,
         stall_s=args.stall,
+        outer=terms_of(args),
     )
 
 
@@ -245,105 +266,3 @@ def _largest_micro_batch(batch: int, layout: Degrees) -> int:
         return math.gcd(each, 8)
     wanted = max(1, each // (2 * layout.pp))
     return max(n for n in range(1, wanted + 1) if each % n == 0 and each // n % layout.pp == 0)
-
-
-@contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr; what it gives is called with how much is done and all there is."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as bars:
-        task = bars.add_task(what, total=None)
-
-        def advance(done: int, total: int, note: str = "") -> None:
-            bars.update(task, completed=done, total=total, description=f"{what}  {note}".rstrip())
-
-        yield advance
-
-
-def _ticker(job: Job, advance: Callable[..., None]) -> Callable[[], None]:
-    """Reads what the record says since the last look, and shows it."""
-    from sextant.systems.pretraining.job import RECORD_FILE
-
-    path, at = job.out / RECORD_FILE, 0
-
-    def tick() -> None:
-        nonlocal at
-        if not path.is_file():
-            return
-        with path.open("rb") as stream:
-            stream.seek(at)
-            lines = stream.read().split(b"\n")
-            at = stream.tell() - len(lines[-1])
-        for line in lines[:-1]:
-            event = json.loads(line) if line else {}
-            if event.get("kind") == "step":
-                rate = event["tokens"] / max(1e-9, event["seconds"])
-                note = f"loss {event['loss']:.4f}, {rate:,.0f} tokens/s"
-                advance(event["step"] + 1, job.steps, note)
-            elif event.get("kind") == "lost":
-                print(f"warning: rank {event['rank']} {event['why']}", file=sys.stderr)
-
-    return tick
-
-
-def summary(job: Job) -> dict[str, Any]:
-    """What a run came to, out of its record."""
-    from sextant.systems.pretraining import record
-    from sextant.systems.pretraining.job import RECORD_FILE
-
-    path = job.out / RECORD_FILE
-    steps = record.steps(path)
-    losses = [steps[step]["loss"] for step in sorted(steps)]
-    ends, held = list(record.read(path, "end")), list(record.read(path, "held"))
-    end = ends[-1] if ends else {}
-    return {
-        "steps": len(losses),
-        "loss": losses[-1],
-        "losses": losses,
-        "held_loss": held[-1]["loss_per_token"] if held else None,
-        "held_bits_per_byte": held[-1]["bits_per_byte"] if held else None,
-        "tokens_per_s": end.get("tokens_per_s", 0.0),
-        "mfu": _mfu(job, end.get("tokens_per_s", 0.0)),
-        "peak_memory_bytes": end.get("peak_memory_bytes"),
-        "checkpoint_stall_s": end.get("checkpoint_stall_s"),
-        "lost": len(list(record.read(path, "lost"))),
-        "layout": job.layout.describe(),
-        "record": str(path),
-    }
-
-
-def _mfu(job: Job, tokens_per_s: float) -> float | None:
-    """Model FLOPs over what this machine's products reach; None where it was not probed."""
-    from sextant.facts import load_facts
-    from sextant.facts.probe import HERE
-    from sextant.systems.pretraining.auto import shape_of
-
-    here = load_facts().machines.get(HERE)
-    if here is None or not tokens_per_s:
-        return None
-    precision = "bf16" if job.dtype == "bfloat16" else "fp32"
-    flops = shape_of(job.model, job.sequence).flops_per_token() * tokens_per_s
-    return flops / (here.flops_per_s(precision) * here.units)
-
-
-def _curve(job: Job) -> bytes:
-    from sextant.sights.curve import loss_png
-    from sextant.systems.pretraining import record
-    from sextant.systems.pretraining.job import RECORD_FILE
-
-    path = job.out / RECORD_FILE
-    losses = {step: event["loss"] for step, event in record.steps(path).items()}
-    held = {event["step"]: event["loss_per_token"] for event in record.read(path, "held")}
-    return loss_png(losses, held)

@@ -132,10 +132,11 @@ def test_islands_leave_a_round_with_the_same_bits(opened: Callable[..., Harbour]
 def test_a_dead_island_is_not_waited_for_and_comes_back(opened: Callable[..., Harbour]) -> None:
     harbour = opened()
     one, two = sailor(harbour, 0), sailor(harbour, 1)
-    weights, _ = (s.join(vector(0)).weights for s in (one, two))
+    shared = [s.join(vector(0)).weights for s in (one, two)]
+    met = side_by_side(lambda: one.exchange(shared[0] + 1.0), lambda: two.exchange(shared[1] - 0.5))
     two.close()
     begun_s = time.monotonic()
-    alone = one.exchange(weights + 1.0)
+    alone = one.exchange(met[0].weights + 1.0)
     assert alone.took_part
     assert time.monotonic() - begun_s < 0.5 * TERMS.patience_s
     # It is back in the middle of a round: it begins with the next, on the others' weights.
@@ -144,7 +145,7 @@ def test_a_dead_island_is_not_waited_for_and_comes_back(opened: Callable[..., Ha
         lambda: anew.join(vector(0)),
         lambda: (time.sleep(0.3), one.exchange(alone.weights + 1.0))[1],
     )
-    assert [each.round for each in landed] == [2, 2]
+    assert [each.round for each in landed] == [3, 3]
     np.testing.assert_array_equal(landed[0].weights, landed[1].weights)
     both = side_by_side(
         lambda: one.exchange(landed[1].weights + 1.0),
@@ -167,12 +168,12 @@ def test_a_stopped_island_costs_the_patience_once(opened: Callable[..., Harbour]
 
 
 def test_a_harbour_that_was_killed_goes_on(opened: Callable[..., Harbour]) -> None:
-    harbour = opened()
+    harbour = opened(replace(TERMS, islands=1))
     one = sailor(harbour, 0)
     landed = one.exchange(one.join(vector(0)).weights + vector(5))
     place = harbour.place
     harbour.close()
-    second = opened(listen=place)
+    second = opened(replace(TERMS, islands=1), listen=place)
     assert second.round == 1
     np.testing.assert_array_equal(second.weights, landed.weights)
     again = one.exchange(landed.weights + vector(6))

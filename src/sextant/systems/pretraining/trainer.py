@@ -82,9 +82,9 @@ class Trainer:
             InputError: the checkpoints are of another job, or none is whole.
             EngineError: the loss is not finite and stays so, or a checkpoint cannot be written.
         """
-        first = self._resume()
+        kept = first = self._resume()
         if self._outer is not None:
-            first = self._outer.join()
+            first = min(self._outer.join(), self._job.steps)
         self._note(
             "begin",
             step=first,
@@ -107,6 +107,8 @@ class Trainer:
                 step = self._outer.after(step, self._job.steps)
             if self._after(step):
                 return False
+        if step == first != kept:  # the other islands came to the end while this one was away
+            self._after(step)
         self._end()
         return True
 

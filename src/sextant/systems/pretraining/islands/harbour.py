@@ -1,8 +1,8 @@
 """Where the islands' outer gradients meet: one round after the other, whoever of them is there.
 
-A round closes when every island at work has delivered, or when its patience is over; then all
-who delivered get the same move. One that comes late, or anew, gets the weights as they stand.
-Kept after every round, so that a harbour may be killed and go on.
+A round closes when every island at work has delivered (the first: every island that there is), or
+when its patience is over; then all who delivered get the same move. One that comes late, or anew,
+gets the weights as they stand. Kept after every round, so that a harbour may be killed and go on.
 """
 
 from __future__ import annotations
@@ -93,6 +93,12 @@ class Harbour:
     def round(self) -> int:
         """Rounds that were closed."""
         return self._outer.round
+
+    @property
+    def guests(self) -> tuple[int, ...]:
+        """Islands that have a link now."""
+        with self._change:
+            return tuple(sorted(self._guests))
 
     @property
     def weights(self) -> Vector:
@@ -222,6 +228,8 @@ class Harbour:
         if not self._delivered:
             return False
         awaited = {n for n, guest in self._guests.items() if guest.joined}
+        if self._outer.round == 0:
+            awaited = set(range(self._terms.islands))  # also those that are still on their way
         late = time.monotonic() - (self._first_s or 0.0) > self._terms.patience_s
         return late or awaited <= set(self._delivered)
 

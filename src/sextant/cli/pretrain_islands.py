@@ -1,0 +1,88 @@
+"""What `sextant pretrain train` takes for islands that train apart, and for elasticity."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sextant.errors import InputError
+
+if TYPE_CHECKING:
+    from sextant.systems.pretraining.islands.terms import Terms
+    from sextant.systems.pretraining.job import Job
+
+_LOOK_S = 0.2
+
+
+def add_islands(parser: argparse.ArgumentParser) -> None:
+    """Adds what islands that train apart (DiLoCo) agree on, and elasticity."""
+    parser.add_argument(
+        "--elastic",
+        type=int,
+        metavar="LEAST",
+        help="without a lost rank, go on with at least LEAST; grow again later",
+    )
+    parser.add_argument(
+        "--islands", type=int, metavar="N", help="train on N islands that exchange rarely (DiLoCo)"
+    )
+    parser.add_argument("--inner-steps", type=int, default=50, metavar="H", help="between (50)")
+    parser.add_argument(
+        "--quantize", type=int, default=8, metavar="BITS", help="of what is exchanged: 4, 8, 32 (8)"
+    )
+    parser.add_argument("--harbour", metavar="HOST:PORT", help="where islands of many sites meet")
+    parser.add_argument(
+        "--listen", metavar="HOST:PORT", help="be that meeting place, and train nothing"
+    )
+    parser.add_argument("--island", type=int, metavar="K", help="with --harbour: be island K")
+
+
+def terms_of(args: argparse.Namespace) -> Terms | None:
+    """The outer loop that the flags ask for; None without islands.
+
+    Raises:
+        InputError: they do not go together.
+    """
+    from sextant.systems.pretraining.islands.terms import Terms
+
+    if (args.harbour is None) != (args.island is None) or (args.harbour and not args.islands):
+        hint = "--islands N --harbour HOST:PORT --island K; or --islands N alone, on this computer"
+        raise InputError("these go together", where="--harbour", hint=hint)
+    if args.islands is None:
+        return None
+    terms = Terms(
+        islands=args.islands,
+        inner_steps=args.inner_steps,
+        bits=args.quantize,
+        harbour=args.harbour or "",
+        island=args.island or 0,
+    )
+    if terms.harbour:
+        terms.place()
+    return terms
+
+
+def serve(job: Job, listen: str) -> int:
+    """Is the harbour of a job's islands until their last exchange, or Ctrl-C.
+
+    Raises:
+        InputError: the address is none, or the job has no islands.
+    """
+    from sextant.systems.pretraining.islands.serve import open_harbour
+
+    if job.outer is None:
+        raise InputError("how many islands meet here?", where="--listen", hint="--islands N")
+    place = replace(job.outer, harbour=listen).place()
+    rounds = -(-job.steps // job.outer.inner_steps)
+    harbour = open_harbour(job, place)
+    try:
+        print(
+            f"harbour at {harbour.place[0]}:{harbour.place[1]}, round {harbour.round}", flush=True
+        )
+        while harbour.round < rounds or harbour.guests:
+            time.sleep(_LOOK_S)
+    finally:
+        harbour.close()
+    print(f"{harbour.round} rounds: {job.out}")
+    return 0
