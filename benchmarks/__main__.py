@@ -27,9 +27,7 @@ BENCHMARKS = (
     "ten_million",
     "learns",
     "checkpoint_stall",
-    "kill_training",
-    "memory_per_rank",
-    "step_time",
+    "diloco",
 )
 
 SOAKED = ("overload",)

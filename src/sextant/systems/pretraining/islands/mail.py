@@ -19,6 +19,8 @@ _FRAME = struct.Struct("<4sIQI")
 _MARK = b"SXI1"
 _MOST_HEAD = 1 << 16
 _PIECE = 1 << 18
+_QUIET_S, _PROBE_S, _PROBES = 10, 5, 4
+"""A link whose other side answers no probe is gone after 10 + 4 x 5 s, also while nothing is sent."""
 
 
 class Line:
@@ -27,6 +29,7 @@ class Line:
     def __init__(self, link: socket.socket, *, most_bytes: int, timeout_s: float) -> None:
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.settimeout(timeout_s)
+        _probe(link)
         self._link, self._most = link, most_bytes
         self.sent = self.received = 0
 
@@ -90,3 +93,17 @@ class Line:
                 raise ConnectionError("the other side closed the link")
             have += came
         return bytes(data)
+
+
+def _probe(link: socket.socket) -> None:
+    """Lets the kernel find out that the other side's host, or the way to it, is gone."""
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    whole_ms = 1000 * (_QUIET_S + _PROBE_S * _PROBES)
+    for name, value in (
+        ("TCP_KEEPIDLE", _QUIET_S),
+        ("TCP_KEEPINTVL", _PROBE_S),
+        ("TCP_KEEPCNT", _PROBES),
+        ("TCP_USER_TIMEOUT", whole_ms),
+    ):
+        if hasattr(socket, name):  # Linux has all of them
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

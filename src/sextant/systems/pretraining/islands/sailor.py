@@ -91,14 +91,13 @@ class Sailor:
         body, _ = self._feedback.pack(self._shared - weights)
         number = self._round
         while True:
+            if self._line is None:
+                landed = self._greet(number)  # gives up when the harbour stays away
+                if landed[1] != number:
+                    return self._landed(landed, False, before, begun_s)
+            line = self._line
+            assert line is not None
             try:
-                line = self._line
-                if line is None:
-                    landed = self._greet(number)
-                    if landed[1] != number:
-                        return self._landed(landed, False, before, begun_s)
-                    line = self._line
-                assert line is not None
                 line.send({"do": "deliver", "round": number}, body)
                 head, answer = line.receive()
                 break
