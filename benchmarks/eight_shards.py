@@ -92,13 +92,12 @@ def _in_process(index_dir: Path, data: DataSet, threads: int) -> tuple[float, fl
     ]
     again = refinement(index_dir / cards[0].folder / "vectors.f32", data.dims, cards[0].tuned)
     assert again is not None
-    num = again.num_candidates(_K)
     # Vectors of all shards, in the order of their rows, so that a refinement finds them.
     segments = [Segment(index_dir, card) for card in cards]
     ordinals_N = np.concatenate([segment.rows.ordinals_N for segment in segments])
     raw_ND = np.ascontiguousarray(data.mapped())
 
-    def search(index: Any, queries_QD: Rows) -> Rows:
+    def search(index: Any, num: int, queries_QD: Rows) -> Rows:
         rows_QC = index.search(queries_QD, num)[1]
         rows_QC = ordinals_N[rows_QC]
         vectors_QCD = raw_ND[rows_QC]
@@ -112,7 +111,12 @@ def _in_process(index_dir: Path, data: DataSet, threads: int) -> tuple[float, fl
             # A thread a shard, or all threads on one shard after the other: the quicker counts.
             faiss.omp_set_num_threads(1 if by_shard else threads)
             index = _joined(indexes, data.dims, by_shard)
-            found.append(_measured(partial(search, index), data))
+            # Candidates of all shards together: as many as it takes to reach the recall.
+            for times in (1, 2, 4, 8):
+                wanted = partial(search, index, times * again.num_candidates(_K))
+                if _recall(wanted, data) >= _RECALL:
+                    break
+            found.append(_measured(wanted, data))
     finally:
         faiss.omp_set_num_threads(1)
         leased.close()
@@ -137,3 +141,8 @@ def _measured(search: Search, data: DataSet) -> tuple[float, float]:
         search(data.queries_QD[at : at + _BATCH])
         num += _BATCH
     return num / (time.perf_counter() - begin_s), reached
+
+
+def _recall(search: Search, data: DataSet) -> float:
+    found = [search(data.queries_QD[start : start + _BATCH]) for start in range(0, _TRUTHS, _BATCH)]
+    return data.recall(np.concatenate(found)[:_TRUTHS])

@@ -42,6 +42,7 @@ MOST_CONNECTIONS = 1024
 MOST_WAITING = 4096
 """Queries that wait for a search; more are refused, so that nobody waits without end."""
 _MOST_AWAY = 16
+_LINGER_S = 0.001
 _READ_BYTES = 1 << 16
 _MOST_UNREAD_BYTES = 1 << 22
 _MOST_TOKEN_BYTES = 1024
@@ -113,6 +114,7 @@ class Door:
         self._waiting: list[_Query] = []
         self._at_once = at_once
         self._away = 0
+        self._queries_away = 0
         self._found: deque[tuple[Sequence[_Query], Sequence[bytes]]] = deque()
         self._pool = ThreadPoolExecutor(_MOST_AWAY, thread_name_prefix="door")
         self._stopping = False
@@ -129,8 +131,7 @@ class Door:
     @property
     def port(self) -> int:
         """Where it listens."""
-        port: int = self._listener.getsockname()[1]
-        return port
+        return int(self._listener.getsockname()[1])
 
     def run(self) -> None:
         """Serve until `stop` is called."""
@@ -160,8 +161,8 @@ class Door:
         """Wait for something, and take in what is ready."""
         wait_s = None
         if self._waiting and self._away < _MOST_AWAY:
-            wait_s = max(0.0, self._waiting[0].came_s + PATIENCE_S - self._clock())
-            wait_s = min(wait_s, PATIENCE_S)
+            most_s = PATIENCE_S if self._away >= self._at_once else _LINGER_S
+            wait_s = min(most_s, max(0.0, self._waiting[0].came_s + most_s - self._clock()))
         for key, events in self._selector.select(wait_s):
             if key.data is None:
                 self._let_in(key.fileobj)
@@ -281,14 +282,20 @@ class Door:
         """Search what waits: at once where there is room, and where patience ends all the same."""
         while self._waiting and self._away < _MOST_AWAY:
             now_s = self._clock()
-            if self._away >= self._at_once and now_s < self._waiting[0].came_s + PATIENCE_S:
+            waited_s = now_s - self._waiting[0].came_s
+            if self._away >= self._at_once and waited_s < PATIENCE_S:
                 return
-            batch = self._next_batch(now_s)
+            # Replicas get equal shares, which may fill for a moment; alone nobody waits.
+            share = -(-(len(self._waiting) + self._queries_away) // self._at_once)
+            if self._away and len(self._waiting) < share and waited_s < _LINGER_S:
+                return
+            batch = self._next_batch(now_s, min(share, MOST_BATCH))
             if batch:
                 self._away += 1
+                self._queries_away += len(batch)
                 self._pool.submit(self._search_batch, batch)
 
-    def _next_batch(self, now_s: float) -> list[_Query]:
+    def _next_batch(self, now_s: float, most: int) -> list[_Query]:
         """The query that came first, and those who can go with it; what is late is refused."""
         batch: list[_Query] = []
         rest: list[_Query] = []
@@ -296,7 +303,7 @@ class Door:
             # A deadline that is no number is never met.
             if not query.deadline_s > now_s:
                 self._give(query.caller, frames.refused(query.number, _LATE))
-            elif not batch or (len(batch) < MOST_BATCH and _may_share(batch[0], query, now_s)):
+            elif not batch or (len(batch) < most and _may_share(batch[0], query, now_s)):
                 batch.append(query)
             else:
                 rest.append(query)
@@ -327,6 +334,7 @@ class Door:
         while self._found:
             batch, replies = self._found.popleft()
             self._away -= 1
+            self._queries_away -= len(batch)
             for query, reply in zip(batch, replies, strict=True):
                 self._give(query.caller, reply)
 
