@@ -1,4 +1,4 @@
-"""Two islands on two hosts 80 ms apart over 20 Mbit/s, beside synchronous training of the same text.
+"""Two islands on two hosts 80 ms apart over 20 Mbit/s, beside synchronous training of its text.
 
 The hosts are network namespaces; a token bucket bounds the rate of each, a switch in user space
 adds the delay. `SEXTANT_DILOCO_STEPS` steps (240 by default).
