@@ -22,7 +22,6 @@ BENCHMARKS = (
     "learns",
     "checkpoint_stall",
     "kill_training",
-    "diloco",
     "memory_per_rank",
     "step_time",
 )
