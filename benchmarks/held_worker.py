@@ -36,7 +36,7 @@ def main() -> None:
     tokens = torch.randint(config.vocab, (each, order["sequence"]))
     stepper.step(tokens, tokens, learning_rate=1e-4)
     weights = [p for part in parts for p in part.parameters()]
-    known = {_storage(p) for p in weights} | {_storage(b) for part in parts for b in part.buffers()}
+    buffers = {_storage(b) for part in parts for b in part.buffers()}
     kept: dict[int, int] = {}
     most = 0
 

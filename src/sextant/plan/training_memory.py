@@ -101,9 +101,9 @@ def layer_numbers(model: TransformerShape, tp: int) -> float:
     """Numbers that one layer keeps of a token for its backward pass.
 
     Of each norm its input, the normalized input and one root; what the projections read, twice;
-    queries, keys and values, what attention gathered and one sum of exponents a head; of the gated layer gate, up, the gate's activation and their product.
-    Sequence parallelism splits the norms, tensor parallelism the rest; what a projection reads is
-    gathered whole on each rank.
+    queries, keys and values, what attention gathered and one sum of exponents a head; of the gated
+    layer gate, up, the gate's activation and their product. Sequence parallelism splits the norms,
+    tensor parallelism the rest; what a projection reads is gathered whole on each rank.
     Source: counted on `decoder/model.py`; Korthikanti et al. 2022, arXiv 2205.05198, section 4.
     """
     width = 2.0 * (model.heads + model.kv_heads) * model.head_dim
