@@ -73,7 +73,8 @@ class _Held:
 
     def __init__(self, tensor: Any, kept: dict[int, int], known: set[int]) -> None:
         self.tensor, self._kept = tensor, kept
-        local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+        self._counts = False
+        local = _plain(tensor)
         self._key = _storage(local)
         size = local.untyped_storage().nbytes()
         self._counts = self._key not in known and local.is_floating_point()
@@ -110,8 +111,13 @@ def _gradient_bytes(stepper: Any, tokens: Any) -> int:
 
 
 def _storage(tensor: Any) -> int:
+    return int(_plain(tensor).untyped_storage().data_ptr())
+
+
+def _plain(tensor: Any) -> Any:
+    """The tensor that has memory, under what splits it and what is still on its way."""
     local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return int(local.untyped_storage().data_ptr())
+    return getattr(local, "elem", local)
 
 
 def _bytes(tensor: Any) -> int:
