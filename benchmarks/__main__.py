@@ -23,7 +23,6 @@ BENCHMARKS = (
     "checkpoint_stall",
     "kill_training",
     "memory_per_rank",
-    "step_time",
 )
 
 

@@ -92,7 +92,7 @@ def _layers(layers: int, stages: int, stage: int) -> int:
 
 
 def _layer_weights(model: TransformerShape, tp: int) -> float:
-    width = model.head_dim
+    width = model.head_width
     attention = model.hidden * width * (2.0 * model.heads + 2.0 * model.kv_heads)
     return (attention + 3.0 * model.hidden * model.ffn) / tp + 2.0 * model.hidden
 
@@ -106,7 +106,7 @@ def layer_numbers(model: TransformerShape, tp: int) -> float:
     tensor parallelism the rest; what a projection reads is gathered whole on each rank.
     Source: counted on `decoder/model.py`; Korthikanti et al. 2022, arXiv 2205.05198, section 4.
     """
-    width = 2.0 * (model.heads + model.kv_heads) * model.head_dim
+    width = 2.0 * (model.heads + model.kv_heads) * model.head_width
     norms = 2.0 * (2.0 * model.hidden + 1.0) / tp
     read = 2.0 * model.hidden
     inner = (width + model.heads + 4.0 * model.ffn) / tp
