@@ -28,6 +28,8 @@ BENCHMARKS = (
     "learns",
     "checkpoint_stall",
     "diloco",
+    "kill_training",
+    "memory_per_rank",
 )
 
 SOAKED = ("overload",)
