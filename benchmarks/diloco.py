@@ -1,4 +1,4 @@
-"""Two islands on two hosts 80 ms apart over 20 Mbit/s, beside synchronous training of the same text.
+"""Two islands 80 ms apart over 20 Mbit/s, beside synchronous training on the same text.
 
 The hosts are network namespaces; a token bucket bounds the rate of each, a switch in user space
 adds the delay. `SEXTANT_DILOCO_STEPS` steps (240 by default).
@@ -22,6 +22,7 @@ from benchmarks.bench import Figure, Skipped, needs
 from sextant.decoder.config import DecoderConfig
 from sextant.laws.wan import all_reduce_s, diloco_round
 from sextant.systems.pretraining import record
+from sextant.systems.pretraining.auto import shape_of
 from sextant.systems.pretraining.islands.serve import island_jobs
 from sextant.systems.pretraining.islands.terms import Terms
 from sextant.systems.pretraining.job import JOB_FILE, RECORD_FILE, Job, Recipe
@@ -159,7 +160,7 @@ def _said(command: list[str]) -> str:
 
 
 def _figures(job: Job, plain: Job, moved: int) -> list[Figure]:
-    parameters = _MODEL.parameters
+    parameters = shape_of(_MODEL, _SEQUENCE).parameters
     # An island of a synchronous ring sends, and receives, 2 (n - 1)/n of its fp32 gradients.
     synchronous = job.steps * 2 * (2 * (_ISLANDS - 1) / _ISLANDS) * 4 * parameters
     most = 1.0 / _INNER_STEPS + 0.01

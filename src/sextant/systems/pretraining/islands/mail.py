@@ -20,7 +20,7 @@ _MARK = b"SXI1"
 _MOST_HEAD = 1 << 16
 _PIECE = 1 << 18
 _QUIET_S, _PROBE_S, _PROBES = 10, 5, 4
-"""A link whose other side answers no probe is gone after 10 + 4 x 5 s, also while nothing is sent."""
+"""A link whose other side answers no probe is gone after 10 + 4 x 5 s, even if nothing is sent."""
 
 
 class Line:
