@@ -25,6 +25,8 @@ BENCHMARKS = (
     "learns",
     "checkpoint_stall",
     "diloco",
+    "kill_training",
+    "memory_per_rank",
 )
 
 SOAKED = ("overload",)

@@ -151,9 +151,10 @@ def _fresh(args: argparse.Namespace) -> Job:
         raise InputError("what is trained on?", where="--data", hint="--data DIR or --text PATH")
     card = TokensCard.read(data)
     model = _model(args, card)
-    sequence = args.sequence or model.context
-    steps = args.steps or max(1, card.tokens("train") // (args.batch * sequence))
-    micro_batch = args.micro_batch or 1
+    sequence = model.context if args.sequence is None else args.sequence
+    once = max(1, card.tokens("train") // max(1, args.batch * sequence))
+    steps = once if args.steps is None else args.steps
+    micro_batch = 1 if args.micro_batch is None else args.micro_batch
     layout = _layout(args, model, sequence, micro_batch)
     if args.micro_batch is None:
         micro_batch = _largest_micro_batch(args.batch, layout)
@@ -195,7 +196,7 @@ def _resumed(args: argparse.Namespace) -> Job:
         layout = Degrees.parse(args.layout)
         micro_batch = args.micro_batch or _largest_micro_batch(job.batch, layout)
         job = replace(job, layout=layout, micro_batch=micro_batch)
-    return replace(job, steps=args.steps) if args.steps else job
+    return job if args.steps is None else replace(job, steps=args.steps)
 
 
 def _prepared(args: argparse.Namespace) -> Path:

@@ -145,6 +145,8 @@ class Writer:
         self._group: Any = None
         self._first = True
         self._pending: Future[None] | None = None
+        # That one process writes alone is meant so; the thread that writes says it, too.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         if distributed:
             import torch.distributed as dist
 

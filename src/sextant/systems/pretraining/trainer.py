@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -277,7 +278,7 @@ class Trainer:
             steps=steps,
             tokens_per_s=tokens / self._busy_s if self._busy_s else 0.0,
             checkpoint_stall_s=self._stalled_s,
-            peak_memory_bytes=_peak_memory_bytes(self._device),
+            peak_memory_bytes=peak_memory_bytes(self._device),
         )
 
     def _note(self, kind: str, **told: Any) -> None:
@@ -285,8 +286,13 @@ class Trainer:
             self._record.write(kind, **told)
 
 
-def _peak_memory_bytes(device: torch.device) -> int:
+def peak_memory_bytes(device: torch.device) -> int:
     """The most that this rank held: of the accelerator, or of the process."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:", 1)[1].split()[0]) * 1024
+    except (OSError, IndexError):
+        # Not Linux. There `ru_maxrss` of a forked child would begin at its parent's peak.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

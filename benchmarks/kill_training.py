@@ -1,0 +1,159 @@
+"""`kill -9` at 50 random instants of a training: it goes on, to the weights of one left alone.
+
+A rank, or now and then the process that watches the ranks, is killed; the phase that it was in is
+written down: starting, stepping, or inside a save. `SEXTANT_KILLS` changes the number.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.bench import Figure
+from sextant.decoder.config import DecoderConfig
+from sextant.systems.pretraining import checkpoint, record
+from sextant.systems.pretraining.job import RECORD_FILE, Job, Recipe
+from sextant.systems.pretraining.prepare import Wish, prepare
+from sextant.systems.pretraining.saved import open_saved
+from sextant.systems.pretraining.text import Source
+
+_LONGEST_S = 90.0
+_WATCHER = (
+    "import sys; from pathlib import Path; from sextant.systems.pretraining.job import Job; "
+    "from sextant.systems.pretraining.launch import Patience, launch; "
+    "launch(Job.read(Path(sys.argv[1])), Patience(restarts=1000, quiet_s=30.0))"
+)
+
+
+def run() -> list[Figure]:
+    """Kills, resumes, compares bit for bit."""
+    import torch
+
+    kills = int(os.environ.get("SEXTANT_KILLS", "50"))
+    with tempfile.TemporaryDirectory() as folder:
+        job = _job(Path(folder), steps=12 * kills)
+        plain = replace(job, out=Path(folder) / "plain")
+        for one in (job, plain):
+            one.write()
+        _watch(plain).wait(600.0)
+        begun_s = time.perf_counter()
+        phases, resumed = _kill(job, kills, random.Random(7))
+        seconds = time.perf_counter() - begun_s
+        ours, theirs = open_saved(job.out), open_saved(plain.out)
+        same = ours.step == theirs.step == job.steps and all(
+            torch.equal(a, b)
+            for a, b in zip(ours.model.parameters(), theirs.model.parameters(), strict=True)
+        )
+        torn = sum(
+            "torn" in event["what"] for event in record.read(job.out / RECORD_FILE, "trouble")
+        )
+    return [
+        Figure(
+            name="kills after which it went on",
+            measured=resumed,
+            unit="",
+            bar=f"all {kills}",
+            held=resumed == kills,
+            beside={**{f"while {name}": n for name, n in phases.items()}, "seconds": seconds},
+        ),
+        Figure(
+            name="weights bit for bit",
+            measured=float(same),
+            unit="",
+            bar="1: those of a run left alone",
+            held=same,
+            beside={"torn checkpoints": torn},
+        ),
+    ]
+
+
+def _job(folder: Path, steps: int) -> Job:
+    (folder / "text.txt").write_text("".join(f"line {n} of {n * n}\n" for n in range(20_000)))
+    wish = Wish(sources=(Source(path=folder / "text.txt"),), num_ids=512, held_fraction=0.0)
+    prepare(wish, folder / "tokens", lambda _done, _all: None)
+    return Job(
+        model=DecoderConfig(
+            vocab=512, hidden=256, layers=4, heads=4, kv_heads=2, head_dim=64, ffn=512, context=32
+        ),
+        data=folder / "tokens",
+        out=folder / "run",
+        steps=steps,
+        batch=4,
+        sequence=32,
+        micro_batch=4,
+        recipe=Recipe(learning_rate=1e-3, warmup_steps=3),
+        checkpoint_steps=3,  # so that it is saving for much of the time
+        threads=1,
+        pace_s=0.0,
+    )
+
+
+def _watch(job: Job) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _WATCHER, str(job.out / "job.json")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _kill(job: Job, kills: int, dice: random.Random) -> tuple[Counter[str], int]:
+    """Kills so many times, each when the run has come a little further; then lets it end."""
+    phases: Counter[str] = Counter()
+    resumed, watcher = 0, _watch(job)
+    for number in range(kills):
+        reached = _begins(job)
+        time.sleep(dice.uniform(0.0, 0.4) if dice.random() < 0.8 else 0.0)
+        whole = dice.random() < 0.2
+        victim = watcher.pid if whole else _rank_of(watcher.pid)
+        if victim is None or watcher.poll() is not None:
+            break
+        phases[_phase(job, reached)] += 1
+        os.kill(victim, signal.SIGKILL)
+        if whole:
+            watcher.wait()
+            watcher = _watch(job)
+        resumed += _went_on(job, reached, number == kills - 1)
+    watcher.wait(600.0)
+    return phases, resumed
+
+
+def _begins(job: Job) -> int:
+    return len(list(record.read(job.out / RECORD_FILE, "begin")))
+
+
+def _went_on(job: Job, reached: int, last: bool) -> bool:
+    """Waits until the ranks began anew and took a step (now and then not so long, but the last)."""
+    until_s = time.monotonic() + _LONGEST_S
+    while time.monotonic() < until_s:
+        events = list(record.read(job.out / RECORD_FILE))
+        begun = [at for at, event in enumerate(events) if event["kind"] == "begin"]
+        if len(begun) > reached and (not last or events[-1]["kind"] != "begin"):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _phase(job: Job, reached: int) -> str:
+    if not reached or not list(record.read(job.out / RECORD_FILE, "step")):
+        return "starting"
+    saving = list((job.out / checkpoint.FOLDER).glob("*.building"))
+    return "saving" if saving else "stepping"
+
+
+def _rank_of(watcher: int) -> int | None:
+    import psutil
+
+    until_s = time.monotonic() + _LONGEST_S
+    while time.monotonic() < until_s:
+        for child in psutil.Process(watcher).children():
+            return int(child.pid)
+        time.sleep(0.01)
+    return None
