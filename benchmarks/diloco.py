@@ -1,7 +1,7 @@
-"""Two islands on two hosts 80 ms apart over 20 Mbit/s, beside synchronous training of its text.
+"""Two islands 80 ms apart over 20 Mbit/s, beside synchronous training on the same text.
 
 The hosts are network namespaces; a token bucket bounds the rate of each, a switch in user space
-adds the delay. `SEXTANT_DILOCO_STEPS` steps (240 by default).
+adds the delay. `SEXTANT_DILOCO_STEPS` steps (704 by default).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from benchmarks.bench import Figure, Skipped, needs
 from sextant.decoder.config import DecoderConfig
 from sextant.laws.wan import all_reduce_s, diloco_round
 from sextant.systems.pretraining import record
+from sextant.systems.pretraining.auto import shape_of
 from sextant.systems.pretraining.islands.serve import island_jobs
 from sextant.systems.pretraining.islands.terms import Terms
 from sextant.systems.pretraining.job import JOB_FILE, RECORD_FILE, Job, Recipe
@@ -29,11 +30,12 @@ from sextant.systems.pretraining.prepare import Wish, prepare
 from sextant.systems.pretraining.text import Source
 
 _HOSTS = Path(__file__).parents[1] / "tests" / "faults" / "fleet" / "hosts.py"
-_ISLANDS, _INNER_STEPS, _BATCH, _SEQUENCE = 2, 24, 8, 64
+_ISLANDS, _INNER_STEPS, _BITS, _BATCH, _SEQUENCE = 2, 32, 4, 16, 64
 _RATE_BITS_PER_S, _ROUND_TRIP_S, _PORT = 20e6, 0.08, 7070
 _MODEL = DecoderConfig(
     vocab=2048, hidden=96, layers=3, heads=6, kv_heads=2, head_dim=16, ffn=256, context=64
 )
+_TEXTS = ("tinyshakespeare.txt", "2600_war_and_peace.txt")
 _LONGEST_S = 1500.0
 _SERVE = (
     "import sys; from pathlib import Path; from sextant.cli.pretrain_islands import serve; "
@@ -77,10 +79,11 @@ def _hosts_module() -> ModuleType:
 
 
 def _job(folder: Path) -> Job:
-    text = needs("text") / "tinyshakespeare.txt"
-    wish = Wish(sources=(Source(path=text),), num_ids=_MODEL.vocab, held_fraction=0.1)
+    text = needs("text")
+    sources = tuple(Source(path=text / name) for name in _TEXTS)
+    wish = Wish(sources=sources, num_ids=_MODEL.vocab, held_fraction=0.1)
     prepare(wish, folder / "tokens", lambda _done, _all: None)
-    steps = int(os.environ.get("SEXTANT_DILOCO_STEPS", "240"))
+    steps = int(os.environ.get("SEXTANT_DILOCO_STEPS", "704"))
     made = Job(
         model=_MODEL,
         data=folder / "tokens",
@@ -88,14 +91,14 @@ def _job(folder: Path) -> Job:
         steps=steps,
         batch=_BATCH,
         sequence=_SEQUENCE,
-        micro_batch=_BATCH,
+        micro_batch=8,
         recipe=Recipe(learning_rate=3e-3, warmup_steps=20),
         checkpoint_steps=steps,
         eval_steps=steps,
         eval_windows=256,
         threads=1,
         pace_s=0.0,
-        outer=Terms(islands=_ISLANDS, inner_steps=_INNER_STEPS),
+        outer=Terms(islands=_ISLANDS, inner_steps=_INNER_STEPS, bits=_BITS),
     )
     made.write()
     return made
@@ -159,14 +162,14 @@ def _said(command: list[str]) -> str:
 
 
 def _figures(job: Job, plain: Job, moved: int) -> list[Figure]:
-    parameters = _MODEL.parameters
+    parameters = shape_of(_MODEL, _SEQUENCE).parameters
     # An island of a synchronous ring sends, and receives, 2 (n - 1)/n of its fp32 gradients.
     synchronous = job.steps * 2 * (2 * (_ISLANDS - 1) / _ISLANDS) * 4 * parameters
     most = 1.0 / _INNER_STEPS + 0.01
     ours, theirs = (_held(path) for path in (job.out / "island-1", plain.out))
     return [
         Figure(
-            name=f"bytes of synchronous, H = {_INNER_STEPS}, 8 bits",
+            name=f"bytes of synchronous, H = {_INNER_STEPS}, {_BITS} bits",
             measured=moved / synchronous,
             unit="",
             bar=f"at most {most:.4f}",
@@ -202,7 +205,7 @@ def _utilisation(job: Job, parameters: int) -> Figure:
         inner_step_s=step_s,
         link_bytes_per_s=link,
         round_trip_s=_ROUND_TRIP_S,
-        bytes_per_parameter=130 / 128,
+        bytes_per_parameter=34 / 64,
     )
     every_s = all_reduce_s(4.0 * parameters, _ISLANDS, link, _ROUND_TRIP_S)
     return Figure(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sextant.cli.plan import plan_for
 from sextant.cli.rehearse import add_scale, scale_of, this_machine
 from sextant.cli.specs import add_json, load_spec, print_json
 from sextant.cli.times import TIME_HELP, seconds
 from sextant.errors import InputError, missing_engine
+
+if TYPE_CHECKING:
+    from sextant.sights.rehearsal import DrillResult
 
 SYSTEMS = {
     "rag": "atlas:web-scale-rag",
@@ -28,7 +31,8 @@ def add_parser(subparsers: Any) -> None:
         "drill",
         help="stop, kill or slow parts of a running rehearsal, and see what it costs",
         description="SPEC may also be a system: " + ", ".join(SYSTEMS) + ". A fault is "
-        "kill:shard/3@2s, stop:shard/1@1s+2s (resumed after 2 s) or slow:shard/2=50ms@1s. "
+        "kill:shard/3@2s, stop:shard/1@1s+2s (resumed after 2 s) or slow:shard/2=50ms@1s; of a "
+        "training kill:rank/1@2s or stop:rank/0@step=8. "
         f"{TIME_HELP}.",
         epilog="example: sextant drill rag --fault stop:shard/1@1s+2s",
     )
@@ -47,6 +51,11 @@ def run(args: argparse.Namespace) -> int:
     )
     spec = SYSTEMS.get(args.spec, args.spec)
     workload, plan = load_spec(spec), plan_for(spec)
+    from sextant.cli.rehearse_training import drill_training, is_training
+
+    if is_training(workload):
+        _show(args, drill_training(args, workload))
+        return 0
     try:
         from sextant.fleet import Fault, Fleet
         from sextant.sights import rehearse
@@ -68,6 +77,11 @@ def run(args: argparse.Namespace) -> int:
         result, _ = rehearse.run_drill(
             stage, fleet, faults, deadline_s=deadline_s, progress=progress
         )
+    _show(args, result)
+    return 0
+
+
+def _show(args: argparse.Namespace, result: DrillResult) -> None:
     if args.json:
         from sextant.sights.as_json import drill_json
 
@@ -76,4 +90,3 @@ def run(args: argparse.Namespace) -> int:
         from sextant.sights.report import print_drill
 
         print_drill(result)
-    return 0

@@ -15,6 +15,8 @@ from sextant.errors import InputError, missing_engine
 
 if TYPE_CHECKING:
     from sextant.facts import Machine
+    from sextant.plan.quantity import Plan
+    from sextant.sights.rehearsal import Rehearsal
 
 
 def add_parser(subparsers: Any) -> None:
@@ -100,6 +102,11 @@ def run(args: argparse.Namespace) -> int:
     """Rehearses, and prints or writes what was seen."""
     scale = scale_of(args)
     workload, plan = load_spec(args.spec), plan_for(args.spec)
+    from sextant.cli.rehearse_training import is_training, rehearse_training
+
+    if is_training(workload):
+        _show(args, plan, workload.title, rehearse_training(args, workload))
+        return 0
     try:
         from sextant.fleet import Fleet
         from sextant.sights import rehearse
@@ -119,12 +126,15 @@ def run(args: argparse.Namespace) -> int:
             return stack.enter_context(Fleet.start(args.fleet))
 
         seen = rehearse.run_rehearsal(stage, here, load_facts(), start, progress, workload=workload)
+    _show(args, plan, workload.title, seen)
+    return 0
+
+
+def _show(args: argparse.Namespace, plan: Plan, title: str | None, seen: Rehearsal) -> None:
     if args.html is not None:
         from sextant.sights.report import report_page
 
-        write(
-            args.html, report_page(plan, seen, title=workload.title, rows=map_rows(plan)), "--html"
-        )
+        write(args.html, report_page(plan, seen, title=title, rows=map_rows(plan)), "--html")
     if args.json:
         from sextant.sights.as_json import rehearsal_json
 
@@ -133,4 +143,3 @@ def run(args: argparse.Namespace) -> int:
         from sextant.sights.report import print_rehearsal
 
         print_rehearsal(seen)
-    return 0
