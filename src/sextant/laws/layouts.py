@@ -31,6 +31,10 @@ USABLE_MEMORY = 0.99
 80 GB card shows 81,559 MiB of 81,920, and rows ran that held 83.9e9 of 85.9e9 bytes."""
 
 
+SEARCHED = "vendor"
+"""The software of every layout of a search: alternatives differ in layout, not in kernels."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """A layout with its step time, its memory and their 80% intervals."""
@@ -204,11 +208,8 @@ def _columns(
     for name in ("selective", "full"):
         chosen = [float(said == name) for said in table.names]
         columns[name] = np.array(chosen)[table.recompute.astype(int)]
-    plain = era_columns(shape, Layout(zero=1, tp=2), accelerator, precision)
-    sharded = era_columns(shape, Layout(zero=3), accelerator, precision)
-    native = table.zero >= 2
-    columns["compiled"] = np.where(native, 1.0, 0.0)
-    columns |= {name: np.where(native, sharded[name], plain[name]) for name in plain}
+    columns |= {k: np.asarray(v) for k, v in era_columns(SEARCHED, accelerator).items()}
+    columns["doubtful"] = np.asarray(0.0)
     return Job(**{f.name: columns[f.name] for f in fields(Job)})
 
 
@@ -226,7 +227,7 @@ def _layout(table: _Table, i: int, global_batch: int) -> Layout:
         zero=int(table.zero[i]),
         recompute=table.names[int(table.recompute[i])],
         sequence_parallel=tp > 1,
-        compiled=bool(table.zero[i] >= 2),
+        stack=SEARCHED,
     )
 
 

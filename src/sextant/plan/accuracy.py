@@ -140,7 +140,7 @@ LIMITS = (
     "- No row has experts, latent attention, a sliding window, fp4, Blackwell, context parallelism",
     "  or a current 3D stack, so those laws rest on benchmarks of kernels and on assumptions named",
     "  in `facts/training.toml`; their intervals are wider for it (`[spread.unproven_*]`).",
-    "- Software is not among a row's keys. Its age is told by what it trains (`era_columns` in",
+    "- Software is not among a row's keys. Its age is told by what it trains (`stack_of` in",
     "  `laws/job.py`): unfused attention, first fused kernels, the vendor's stack, PyTorch's own.",
     "- Three constants are known from one source alone, so leaving it out falls back on their",
     "  priors: `early_network_share` (full sharding in 2021, Narayanan et al., Table 2),",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from sextant.laws.accelerator import Accelerator
+from sextant.laws.attention import fused_attention_s
 from sextant.laws.constants import Constants
+from sextant.laws.job import job
 from sextant.laws.layouts import USABLE_MEMORY, search_layouts
 from sextant.laws.memory import memory_per_gpu
 from sextant.laws.mesh import BATCH, HEADS, divisors, mesh_rows
@@ -100,9 +103,23 @@ def test_a_hundred_thousand_layouts_a_second(
 ) -> None:
     best = 0.0
     for _ in range(5):
-        start = time.perf_counter()
+        # Seconds of one core, whatever else the machine does.
+        start = time.process_time()
         found = search_layouts(
             deepseek_v3, 2304, h100, 9216, constants=constants, zeros=(0, 1, 2, 3)
         )
-        best = max(best, found.considered / (time.perf_counter() - start))
+        best = max(best, found.considered / (time.process_time() - start))
     assert best >= 100_000
+
+
+def test_alternatives_of_a_search_differ_in_layout_not_in_software(
+    llama_8b: TransformerShape, h100: Accelerator, constants: Constants
+) -> None:
+    found = search_layouts(llama_8b, 64, h100, 512, constants=constants, keep=10**6)
+    alike = {replace(c.layout, zero=0): c.layout for c in found.best if c.layout.zero < 2}
+    pairs = [(alike.get(replace(c.layout, zero=0)), c.layout) for c in found.best]
+    pairs = [(a, b) for a, b in pairs if a is not None and b.zero >= 2]
+    assert pairs
+    for plain, sharded in pairs[:50]:
+        one, other = (job(llama_8b, layout, h100) for layout in (plain, sharded))
+        assert fused_attention_s(one, constants) == fused_attention_s(other, constants)
