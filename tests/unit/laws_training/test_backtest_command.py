@@ -37,6 +37,7 @@ def test_the_command_writes_what_it_is_asked_for(
         "oom_recall",
         "interval_coverage",
         "memory_mean_error",
+        "memory_interval_coverage",
     }
     assert [r["id"] for r in printed["rows"]] == ["a", "open"]
     assert printed["unpredictable"][0]["id"] == "b"
