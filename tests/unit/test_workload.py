@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from sextant.errors import InputError
+from sextant.plan.shapes import shape_of
 from sextant.workload import Workload, parse_workload, read_workload
 
 SMALLEST = {
@@ -267,3 +268,25 @@ def test_a_workload_is_frozen() -> None:
     workload = parse("[corpus]\nrecords = 1")
     with pytest.raises(ValueError, match="frozen"):
         workload.name = "other"  # type: ignore[misc]
+
+
+def test_a_model_may_state_latent_attention_windows_and_extra_prediction_layers() -> None:
+    text = """
+[model]
+layers = 61
+hidden = 7168
+heads = 128
+attention = "mla"
+query_rank = 1536
+kv_rank = 512
+rope_head_dim = 64
+value_head_dim = 128
+sliding_window = 1024
+sliding_window_layers = 30
+mtp_layers = 1
+"""
+    shape = shape_of(parse(text).model["model"])
+    assert (shape.query_rank, shape.value_head_dim, shape.mtp_layers) == (1536, 128, 1)
+    assert (shape.sliding_window, shape.sliding_window_layers) == (1024, 30)
+    wrong = refusal(text.replace("sliding_window = 1024", ""))
+    assert wrong.what == "sliding_window_layers without sliding_window"

@@ -12,6 +12,7 @@ from sextant.errors import InputError
 
 if TYPE_CHECKING:
     from sextant.plan.backtest import Report
+    from sextant.plan.other_rows import OtherReport
 
 FIGURES = (".svg", ".html", ".png")
 ROWS_HINT = "the file holds a JSON list of runs, one object each: docs/backtest-rows.md"
@@ -26,7 +27,9 @@ def add_parser(subparsers: Any) -> None:
         description="Predicts each row's step time and memory and scores those that were measured.",
         epilog="example: sextant backtest rows.json --held-out --figure scatter.svg",
     )
-    parser.add_argument("rows", type=Path, metavar="ROWS.json", help="a list of runs")
+    parser.add_argument(
+        "rows", type=Path, nargs="+", metavar="ROWS.json", help="lists of runs, or of other figures"
+    )
     parser.add_argument("--predictions", type=Path, metavar="FILE", help="write predictions by id")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="a scatter: .svg, .html, .png")
     parser.add_argument(
@@ -48,14 +51,17 @@ def run(args: argparse.Namespace) -> int:
             where="--figure",
             hint="name it .svg, .html or .png",
         )
-    rows = read_rows(args.rows)
+    every = [row for path in args.rows for row in read_rows(path)]
     from sextant.facts import load_facts
     from sextant.facts.training import load_training_facts, with_constants
     from sextant.laws.machine import constants_of, spread_of
     from sextant.plan.accuracy import accuracy_page, held_out
     from sextant.plan.backtest import report
+    from sextant.plan.other_rows import is_other, score_others
     from sextant.plan.predictions import batch, predict
 
+    rows = [row for row in every if not is_other(row)]
+    others = score_others([row for row in every if is_other(row)], load_facts())
     training = load_training_facts()
     if args.constants:
         training = with_constants(training, args.constants)
@@ -68,17 +74,19 @@ def run(args: argparse.Namespace) -> int:
     found = report(asked, made)
     if args.predictions:
         said = {name: {k: row[k] for k in SAID} for name, row in found.predictions.items()}
+        said |= {one.id: dict(one.predicted) for one in others.said}
         write(args.predictions, json.dumps(said, indent=1, allow_nan=False))
     if args.figure:
         draw(args.figure, found)
     if args.report:
-        command = f"sextant backtest {args.rows.name} --report {args.report.name}"
-        page = accuracy_page(asked, training, constants_of(training), spread, command)
+        names = " ".join(path.name for path in args.rows)
+        command = f"sextant backtest {names} --report {args.report.name}"
+        page = accuracy_page(asked, training, constants_of(training), spread, command, others)
         write(args.report, page)
     if args.json:
-        print_json(found.as_json())
+        print_json(others.joined(found.as_json()))
     else:
-        show(found)
+        show(found, others)
     return 0
 
 
@@ -131,8 +139,8 @@ def draw(path: Path, found: Report) -> None:
         write(path, page(points) if path.suffix == ".html" else svg(points))
 
 
-def show(found: Report) -> None:
-    """Prints the scores as a table, then the rows left out."""
+def show(found: Report, others: OtherReport) -> None:
+    """Prints the scores as tables, then the rows left out."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -147,6 +155,14 @@ def show(found: Report) -> None:
         table.add_row(*cells(score))
     if found.cases:
         console.print(table)
-    print(f"{len(found.predictions)} rows predicted, {len(found.unpredictable)} not")
-    for name, why in found.unpredictable.items():
+    if others.said:
+        figures = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for i, name in enumerate(("other figures", "rows", "figures", "error", "bias")):
+            figures.add_column(name, justify="right" if i else "left", no_wrap=i == 0)
+        for case, (rows, count, mean, bias) in others.by_case().items():
+            figures.add_row(case, str(rows), str(count), f"{mean:.1%}", f"{bias:+.1%}")
+        console.print(figures)
+    refused = {**found.unpredictable, **others.unpredictable}
+    print(f"{len(found.predictions) + len(others.said)} rows predicted, {len(refused)} not")
+    for name, why in refused.items():
         print(f"  {name}: {why}")

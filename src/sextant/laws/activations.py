@@ -19,11 +19,13 @@ def layer_bytes(job: Job) -> Column:
     4 f/t (6 f/t with a gate); an unfused core keeps scores, softmax and mask: 5 a s/t. What enters
     a matrix product in fp8 is kept in fp8 (besides, where the core or the activation needs it in
     16 bits). Each expert that a token visits keeps a copy of its input, not its output: it is
-    weighted before the second product. PyTorch's own tensor parallelism keeps the gathered inputs
-    of both blocks where it shards weights.
+    weighted before the second product. With latent attention selective recompute repeats the
+    norms, the up-projections and the activation, so that latents stand for queries, keys and
+    values, and what enters the blocks and the second product is not kept. PyTorch's own tensor
+    parallelism keeps the gathered inputs of both blocks where it shards weights.
     Source: Korthikanti et al. 2022, arXiv 2205.05198, equation 2 (10 + 24/t + 5 a s/(h t));
-    Megatron Core, moe (probabilities go into the activation); PyTorch,
-    torch.distributed.tensor.parallel (ColwiseParallel).
+    DeepSeek-V3, arXiv 2412.19437, section 3.2.3; Megatron Core, moe (probabilities go into the
+    activation); PyTorch, torch.distributed.tensor.parallel (ColwiseParallel).
     """
     split = np.where(job.sequence_parallel > 0, job.tp, 1.0)
     dropout = 2.0 * job.dropout
@@ -32,14 +34,17 @@ def layer_bytes(job: Job) -> Column:
     standard = 2.0 * (job.heads + 2.0 * job.kv_heads) * job.head_width
     wide = 2.0 * job.heads * (2.0 * (job.head_width + job.rope_width) + job.value_width)
     queries = np.where(job.latent > 0, wide, standard)
+    again = (job.latent > 0) & (job.selective > 0)
+    queries = np.where(again, 0.0, queries)
     heads = queries + (2.0 + low) * job.heads * job.value_width
     latent = job.latent * 2.0 * (job.query_rank + job.kv_rank + job.rope_width)
     core = np.where(job.selective > 0, 0.0, 5.0) * job.unfused * job.heads * job.sequence / job.tp
     norms = job.hidden * (4.0 + dropout) / split
     gathered = (job.native > 0.0) & (job.zero >= 3.0)
     entries = job.hidden * (4.0 - 2.0 * low) / np.where(gathered, 1.0, split)
+    entries = np.where(again, 0.0, entries)
     gates = job.mlp_matrices - 1.0
-    inner = (2.0 * gates + 2.0 - low) * inner_width(job)
+    inner = (2.0 * gates + np.where(again, 0.0, 2.0 - low)) * inner_width(job)
     return job.tokens * (norms + entries + copies + latent + (heads + inner) / job.tp + core)
 
 

@@ -63,11 +63,3 @@ def _binomial_tail(needed: int, parts: int, available: float) -> float:
         choose = math.lgamma(parts + 1) - math.lgamma(k + 1) - math.lgamma(parts - k + 1)
         total += math.exp(choose + k * up + (parts - k) * down)
     return min(1.0, total)
-
-
-def node_availability(failures_per_s: float, repair_s: float) -> float:
-    """Share of the time that a part is up: `1 / (1 + rate x repair)`.
-
-    Source: mean time to failure over mean time between failures.
-    """
-    return 1.0 / (1.0 + failures_per_s * repair_s)

@@ -58,16 +58,26 @@ def all_reduce_s(message_bytes: Column, ranks: Group, job: Job, constants: Const
     return 2.0 * gather_s(message_bytes, ranks, job, constants)
 
 
-def all_to_all_s(sent_bytes: Column, ranks: Group, job: Job, constants: Constants) -> Column:
+def all_to_all_s(
+    sent_bytes: Column,
+    ranks: Group,
+    job: Job,
+    constants: Constants,
+    *,
+    crossing_bytes: Column | None = None,
+) -> Column:
     """All-to-all of `sent_bytes` from each rank, spread evenly over the group.
 
-    `l/n` of it stays in the domain, the rest crosses the rank's share of the network; a token that
-    goes to several experts of one domain crosses once, so at most one copy a domain is sent.
+    What leaves the domain crosses the rank's share of the network: `1 - l/n` of all, or of
+    `crossing_bytes` where a token that goes to several experts of one domain crosses once. The
+    fast link carries every copy, those that came over the network too, but for the `1/l` that is
+    where it should be.
     Source: DeepSeek-V3, arXiv 2412.19437, section 3.2.2 (dispatch by node, then by NVLink).
     """
     n, local = ranks.size, ranks.local
-    fast = sent_bytes * (n - 1.0) / n / (job.fast_link * constants.fast_share)
-    network = sent_bytes * (1.0 - local / n) / (job.network * constants.network_share)
+    crossing = sent_bytes if crossing_bytes is None else crossing_bytes
+    fast = sent_bytes * (local - 1.0) / local / (job.fast_link * constants.fast_share)
+    network = crossing * (1.0 - local / n) / (job.network * constants.network_share)
     time = np.maximum(fast, network) + constants.fast_latency_s
     return np.where(n > 1.0, time, 0.0)
 
@@ -77,5 +87,6 @@ def send_s(message_bytes: Column, crosses: Flags, job: Job, constants: Constants
 
     Source: Hockney 1994, Parallel Computing 20(3) (`latency + bytes / bandwidth`).
     """
-    link = np.where(crosses, job.network * constants.network_share, job.fast_link)
+    fast = job.fast_link * constants.fast_share
+    link = np.where(crosses, job.network * constants.network_share, fast)
     return message_bytes / link + constants.fast_latency_s

@@ -60,8 +60,11 @@ class Constants:
     """The same in the first stacks that joined 3D layouts and ZeRO 1."""
     straggler: float
     """Slow-down for each doubling of the nodes."""
-    forgotten: float
-    """What the laws leave out on stacks that set none of their constants, as a share of a step."""
+    held_out_bias: float
+    """What the laws leave out on stacks that set none of their constants, as a share of a step.
+
+    A correction seen in the held-out scores, not a measured part of a step.
+    """
     step_s: float
     """Fixed cost of a step: norms, clipping, data, launch."""
     launch_s: float

@@ -7,6 +7,7 @@ job broadcast against each other (a search holds the shape as scalars and the la
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
@@ -31,7 +32,7 @@ LOW_PRECISIONS = ("fp8", "fp4")
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
 class Job:
-    """Shape, layout and machine as columns; yes and no are 1 and 0."""
+    """Shape, layout and machine as columns; yes and no are 1 and 0, not stated is nan."""
 
     # shape
     layers: Column
@@ -98,6 +99,7 @@ class Job:
     attention_forward: Column
     attention_backward: Column
     unfused: Column
+    doubtful: Column
     early: Column
     native: Column
     throttled: Column
@@ -123,6 +125,18 @@ class Job:
     def moe_layers(self) -> Column:
         """Layers with experts."""
         return np.where(self.experts > 0, self.layers - self.dense_layers, 0.0)
+
+    @property
+    def counted(self) -> Flags:
+        """Whether embedding and head take the place of a layer each in the pipeline's partition.
+
+        As stated, and where the layers do not divide into stages but two more would.
+        Source: Megatron Core (`account_for_embedding_in_pipeline_split`: an uneven count needs
+        it); Llama Team 2024, arXiv 2407.21783, section 3.3.2 (126 layers over 16 stages).
+        """
+        uneven = (np.mod(self.layers, self.pp) > 0.0) & (np.mod(self.layers + 2.0, self.pp) == 0.0)
+        found: Flags = (self.embeddings_as_layers > 0.0) | uneven
+        return found
 
     @property
     def dropout(self) -> Column:
@@ -174,11 +188,13 @@ def job(
     shape: TransformerShape, layout: Layout, accelerator: Accelerator, precision: str = "bf16"
 ) -> Job:
     """The columns of a single job, each a number."""
+    stack = stack_of(shape, layout, accelerator, precision)
     columns = {
         **shape_columns(shape),
         **layout_columns(layout),
         **machine_columns(accelerator, precision),
-        **era_columns(shape, layout, accelerator, precision),
+        **era_columns(stack, accelerator),
+        "doubtful": float(is_doubtful(shape, layout, accelerator, precision)),
     }
     return Job(**{name: np.float64(value) for name, value in columns.items()})  # type: ignore[arg-type]
 
@@ -217,6 +233,7 @@ def shape_columns(shape: TransformerShape) -> dict[str, float]:
 
 def layout_columns(layout: Layout) -> dict[str, float]:
     """The part of a job that the layout decides."""
+    said = layout.tensor_parallel_overlap
     return {
         "tp": layout.tp,
         "pp": layout.pp,
@@ -234,7 +251,7 @@ def layout_columns(layout: Layout) -> dict[str, float]:
         "largest_stage": layout.largest_stage_layers or 0,
         "gradient_bytes": layout.gradient_bytes or 0,
         "offload": float(layout.optimizer_offload),
-        "tp_overlap": float(layout.tensor_parallel_overlap),
+        "tp_overlap": math.nan if said is None else float(said),
         "compiled": float(layout.compiled),
         "fused_loss": float(layout.fused_cross_entropy),
     }
@@ -267,35 +284,70 @@ def machine_columns(accelerator: Accelerator, precision: str) -> dict[str, float
     }
 
 
-def era_columns(
+def stack_of(
     shape: TransformerShape, layout: Layout, accelerator: Accelerator, precision: str
-) -> dict[str, float]:
-    """Which attention kernel the software has, told by the age of what it trains.
+) -> str:
+    """Which software a job has, told by the age of what it trains; one of `STACKS`.
 
-    Nothing in a job names its software, but its parts date it. Before FlashAttention (May 2022)
-    stood A100s, GELU models of at most 2,048 tokens and 3D layouts or fp16, sequence and optimizer
-    never split at once (Megatron-LM 3.0 brought both, and fused attention, in 2023); the first
-    fused kernels came with learned positions and GELU under FSDP. SwiGLU models and 3D layouts on
-    newer chips run the vendor's kernels, sharded gradients or weights PyTorch's own (in fp8 and on
+    A job that names none is dated by its parts. Before FlashAttention (May 2022) stood A100s, GELU
+    models of at most 2,048 tokens and 3D layouts or fp16, sequence and optimizer never split at
+    once (Megatron-LM 3.0 brought both, and fused attention, in 2023), and neither compilers nor
+    products beside tensor traffic nor fused losses; the first fused kernels came with learned
+    positions and GELU under FSDP. SwiGLU models and 3D layouts on newer chips run the vendor's
+    kernels, sharded gradients or weights, and what is compiled, PyTorch's own (in fp8 and on
     Blackwell only where it is said to compile).
     Source: Dao et al. 2022, arXiv 2205.14135; Dao 2023, arXiv 2307.08691; Shah et al. 2024,
-    arXiv 2407.08608.
+    arXiv 2407.08608; PyTorch 2.0 (`torch.compile`, March 2023).
+    """
+    if layout.stack is not None:
+        return layout.stack
+    kernels = accelerator.kernels
+    since = layout.compiled or layout.fused_cross_entropy or bool(layout.tensor_parallel_overlap)
+    split = layout.sequence_parallel and layout.tp > 1 and layout.zero >= 1
+    old_layout = precision == "fp16" or (layout.zero < 2 and layout.tp * layout.pp > 1)
+    if is_old(shape, accelerator) and old_layout and not (since or split):
+        return "unfused"
+    if shape.learned_positions and shape.mlp == "gelu" and layout.zero >= 2:
+        return "early"
+    sharded = layout.zero >= 2 and not (precision in LOW_PRECISIONS or kernels.recent)
+    return "native" if layout.compiled or sharded else "vendor"
+
+
+def is_old(shape: TransformerShape, accelerator: Accelerator) -> bool:
+    """Whether model and chip could both be of the time before fused attention.
+
+    Source: `stack_of`.
+    """
+    return not accelerator.kernels.fused_era and shape.mlp == "gelu" and shape.sequence <= 2048
+
+
+def is_doubtful(
+    shape: TransformerShape, layout: Layout, accelerator: Accelerator, precision: str
+) -> bool:
+    """Whether a job's stack is a guess that its precision speaks against.
+
+    Old models on old chips in bf16, which came while attention was being fused.
+    Source: Kalamkar et al. 2019, arXiv 1905.12322 (bf16); A100, 2020, the first chip here with it.
+    """
+    guessed = layout.stack is None and not layout.compiled
+    kinds = ("unfused", "vendor")
+    found = stack_of(shape, layout, accelerator, precision) in kinds
+    return guessed and found and is_old(shape, accelerator) and precision != "fp16"
+
+
+def era_columns(stack: str, accelerator: Accelerator) -> dict[str, float]:
+    """What the software decides: the attention kernel's speed, and which stack it is.
+
+    Source: facts of the generation, by stack.
     """
     kernels = accelerator.kernels
-    old_model = shape.mlp == "gelu" and shape.sequence <= 2048
-    split = layout.sequence_parallel and layout.tp > 1 and layout.zero >= 1
-    old_stack = layout.zero < 2 or precision == "fp16"
-    unfused = not kernels.fused_era and old_model and old_stack and not split
-    learned = shape.learned_positions and shape.mlp == "gelu"
-    early = not unfused and learned and layout.zero >= 2
-    own = layout.compiled or not (precision in LOW_PRECISIONS or kernels.recent)
-    native = layout.zero >= 2 and own and not unfused and not early
+    early, native = stack == "early", stack == "native"
     forward = kernels.native_attention_forward if native else kernels.vendor_attention_forward
     backward = kernels.native_attention_backward if native else kernels.vendor_attention_backward
     return {
         "attention_forward": kernels.early_attention if early else forward,
         "attention_backward": kernels.early_attention if early else backward,
-        "unfused": float(unfused),
+        "unfused": float(stack == "unfused"),
         "early": float(early),
         "native": float(native),
     }

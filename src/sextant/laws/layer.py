@@ -8,7 +8,7 @@ import numpy as np
 
 from sextant.laws.attention import attention_s
 from sextant.laws.constants import Constants
-from sextant.laws.job import Column, Job
+from sextant.laws.job import NOTHING, Column, Job
 from sextant.laws.matmul import matmul_s, sustained, training_matmul_s
 from sextant.laws.weights import expert_ranks
 
@@ -19,6 +19,11 @@ Source: count of the passes of Megatron-LM's vocabulary-parallel cross entropy.
 """
 FUSED_LOSS_BYTES = 8.0
 """The same in a fused kernel: one read and one write each way. Source: arithmetic."""
+COMPILED_LOSS_BYTES = 12.0
+"""The same where a compiler fuses it: two reads forward (maximum, then sum), one read and one write
+backward, and the write of the logits that both products read. Source: count of the passes over
+16-bit logits that PyTorch's compiler makes of a softmax and its gradient (10 to 14).
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
@@ -31,6 +36,8 @@ class Work:
     attention_backward: Column
     stream_forward: Column
     stream_backward: Column
+    lifting: Column
+    """Of `matmul_forward`: products that lift latents to all heads."""
 
     @property
     def forward(self) -> Column:
@@ -43,8 +50,10 @@ class Work:
         return self.matmul_backward + self.attention_backward + self.stream_backward
 
 
-def projections_s(job: Job, constants: Constants) -> tuple[Column, Column]:
-    """Matrix products around the attention core, forward and backward.
+def projections_s(
+    job: Job, constants: Constants, up: tuple[Column, Column]
+) -> tuple[Column, Column]:
+    """Matrix products around the attention core, forward and backward; `up` lift latents.
 
     Source: `TransformerShape.attention_parameters`.
     """
@@ -55,16 +64,29 @@ def projections_s(job: Job, constants: Constants) -> tuple[Column, Column]:
     if not np.any(job.latent > 0):
         return standard[0] + out[0], standard[1] + out[1]
     down = job.query_rank + job.kv_rank + job.rope_width
-    up_width = job.heads * (d + job.rope_width) / tp
     first = training_matmul_s(t, down, h, job, constants)
-    queries = training_matmul_s(t, up_width, np.maximum(job.query_rank, 1.0), job, constants)
-    keys = training_matmul_s(
-        t, job.heads * (d + job.value_width) / tp, np.maximum(job.kv_rank, 1.0), job, constants
-    )
     is_latent = job.latent > 0
-    forward = np.where(is_latent, first[0] + queries[0] + keys[0], standard[0]) + out[0]
-    backward = np.where(is_latent, first[1] + queries[1] + keys[1], standard[1]) + out[1]
+    forward = np.where(is_latent, first[0] + up[0], standard[0]) + out[0]
+    backward = np.where(is_latent, first[1] + up[1], standard[1]) + out[1]
     return forward, backward
+
+
+def up_projections_s(job: Job, constants: Constants) -> tuple[Column, Column]:
+    """Products that lift latent queries, and latent keys with values, to all heads; both passes.
+
+    Without a latent for queries they come from the width itself.
+    Source: DeepSeek-V2, arXiv 2405.04434, section 2.1.
+    """
+    if not np.any(job.latent > 0):
+        return NOTHING, NOTHING
+    t, heads = job.tokens, job.heads / job.tp
+    rank = np.where(job.query_rank > 0, job.query_rank, job.hidden)
+    wide = heads * (job.head_width + job.rope_width)
+    queries = training_matmul_s(t, wide, rank, job, constants)
+    keys = training_matmul_s(
+        t, heads * (job.head_width + job.value_width), np.maximum(job.kv_rank, 1.0), job, constants
+    )
+    return queries[0] + keys[0], queries[1] + keys[1]
 
 
 def mlp_s(job: Job, constants: Constants, width: Column, rows: Column) -> tuple[Column, Column]:
@@ -81,8 +103,8 @@ def experts_s(job: Job, constants: Constants) -> tuple[Column, Column]:
     """Grouped products of the routed experts of one GPU, and the shared experts.
 
     A GPU's experts get `tokens k / tp` rows on average; the fullest gets more
-    (`routing_imbalance`). Each expert is a product of its own, its rows padded by half a tile on
-    average, its weights read whatever the rows; `EXPERT_STREAMS` start at once.
+    (`routing_imbalance`). Each expert is a product of its own, its rows padded to whole tiles,
+    its weights read whatever the rows; `EXPERT_STREAMS` start at once.
     Source: Gale et al. 2022, arXiv 2211.15841.
     """
     rows = job.tokens * job.active_experts / job.tp * constants.routing_imbalance
@@ -90,7 +112,7 @@ def experts_s(job: Job, constants: Constants) -> tuple[Column, Column]:
     rows = np.where(job.ep > 1.0, rows, rows * job.tp)
     local = np.maximum(1.0, job.experts / expert_ranks(job) * np.where(job.ep > 1, 1.0, job.tp))
     beside = replace(constants, kernel_s=constants.kernel_s / EXPERT_STREAMS)
-    one = mlp_s(job, beside, width, rows / local + job.tile_rows / 2.0)
+    one = mlp_s(job, beside, width, rows / local)
     routed = (local * one[0], local * one[1])
     shared = mlp_s(
         job, constants, np.maximum(1.0, job.shared_experts * job.expert_ffn / job.tp), job.tokens
@@ -154,7 +176,8 @@ def layer_work(job: Job, constants: Constants) -> Work:
 
     Source: the sum of this file's and `attention`'s laws.
     """
-    around, core = projections_s(job, constants), attention_s(job, constants)
+    up = up_projections_s(job, constants)
+    around, core = projections_s(job, constants, up), attention_s(job, constants)
     mlp = mlp_s(job, constants, job.ffn / job.tp, job.tokens)
     if np.any(job.experts > 0):
         moe, experts = job.moe_layers / job.layers, experts_s(job, constants)
@@ -172,6 +195,7 @@ def layer_work(job: Job, constants: Constants) -> Work:
         attention_backward=core[1],
         stream_forward=job.tokens * moved[0] / stream + STREAM_KERNELS[0] * constants.kernel_s,
         stream_backward=job.tokens * moved[1] / stream + STREAM_KERNELS[1] * constants.kernel_s,
+        lifting=up[0],
     )
 
 
@@ -188,6 +212,7 @@ def vocabulary_s(job: Job, constants: Constants) -> Column:
         + matmul_s(t, h, v, job, constants, flops_per_s=rate)
         + matmul_s(h, v, t, job, constants, flops_per_s=rate)
     )
-    each = np.where(job.lean_loss, FUSED_LOSS_BYTES, LOSS_BYTES)
+    each = np.where(job.compiled > 0.0, COMPILED_LOSS_BYTES, LOSS_BYTES)
+    each = np.where(job.lean_loss, FUSED_LOSS_BYTES, each)
     loss = t * v * each / (job.bandwidth * constants.stream_share)
     return (1.0 + job.mtp_layers) * (products + loss)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RECOMPUTE = ("none", "selective", "full")
+STACKS = ("unfused", "early", "native", "vendor")
+"""Kinds of software: unfused attention (to 2022), the first fused kernels, PyTorch's own, and the
+chip's maker's."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,9 +35,12 @@ class Layout:
     largest_stage_layers: int | None = None
     gradient_bytes: int | None = None
     optimizer_offload: bool = False
-    tensor_parallel_overlap: bool = False
+    tensor_parallel_overlap: bool | None = None
+    """Whether tensor traffic runs beside products; None: as the stack does on that chip."""
     compiled: bool = False
     fused_cross_entropy: bool = False
+    stack: str | None = None
+    """One of `STACKS`; None: told by the job's parts (`laws/job.py`, `stack_of`)."""
 
     @property
     def gpus(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from sextant.laws.accelerator import Accelerator
 from sextant.laws.constants import Constants
 from sextant.laws.job import (
+    LOW_PRECISIONS,
     Column,
     Index,
     Job,
@@ -31,6 +32,13 @@ USABLE_MEMORY = 0.99
 80 GB card shows 81,559 MiB of 81,920, and rows ran that held 83.9e9 of 85.9e9 bytes."""
 
 
+UNSURE_COST = 0.05
+"""A layout whose memory's interval ends above the card's must be faster by this to be preferred.
+
+Source: assumption; one such layout in ten runs out (the interval is of 80%), which costs a start,
+a diagnosis and another layout: half of a day, if ten days are trained."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
     """A layout with its step time, its memory and their 80% intervals."""
@@ -48,7 +56,8 @@ class Candidate:
 class Search:
     """What a search found.
 
-    `best` are the fastest feasible layouts; `pareto` those that nothing beats in both time and
+    `best` are the fastest feasible layouts, those that may not fit behind ones that surely do and
+    are little slower (`UNSURE_COST`); `pareto` those that nothing beats in both time and
     memory; `rejected` counts layouts by reason; `tightest` is the one nearest to fitting where
     none does, and `shortfall_bytes` what it lacks.
     """
@@ -89,6 +98,8 @@ def search_layouts(
 ) -> Search:
     """Every layout of a job, ranked by step time; vectorised over all of them at once.
 
+    Context parallelism is tried up to a rank for each 8,192 tokens, or `max_cp`; below that a
+    piece is too short to hide what it sends.
     Full sharding (ZeRO 3) is tried without a pipeline, since each micro-batch would gather anew.
     Source: `step_parts` and `held`.
     """
@@ -96,7 +107,8 @@ def search_layouts(
     mesh, fell = mesh_rows(shape, gpus, accelerator.fast_domain, global_batch, longest)
     if not mesh:
         return _empty(fell)
-    table = _options(np.array(mesh, dtype=np.float64), recomputes, zeros)
+    stack = searched_stack(accelerator, precision)
+    table = _options(np.array(mesh, dtype=np.float64), recomputes, zeros, stack)
     columns = _columns(table, shape, accelerator, global_batch, precision)
     step, memory = step_parts(columns, constants), held(columns, constants)
     usable = accelerator.memory_bytes * USABLE_MEMORY
@@ -112,9 +124,12 @@ def search_layouts(
         fell[reason] = fell.get(reason, 0) + count
     good = np.flatnonzero(memory.total <= usable)
     order = good[np.argsort(step.total[good], kind="stable")]
+    unsure = memory.total * found.memory_factor > usable
+    weighed = step.total * (1.0 + UNSURE_COST * unsure)
+    ranked = good[np.argsort(weighed[good], kind="stable")]
     leanest = int(np.argmin(memory.total))
     return Search(
-        best=tuple(found.candidate(int(i)) for i in order[:keep]),
+        best=tuple(found.candidate(int(i)) for i in ranked[:keep]),
         pareto=tuple(found.candidate(i) for i in _pareto(order, memory.total)),
         considered=len(memory.total),
         feasible=len(good),
@@ -142,6 +157,7 @@ class _Table:
     recompute: Column
     zero: Column
     names: tuple[str, ...]
+    stack: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False, repr=False)
@@ -167,7 +183,17 @@ class _Found:
         )
 
 
-def _options(mesh: Column, recomputes: Sequence[str], zeros: Sequence[int]) -> _Table:
+def searched_stack(accelerator: Accelerator, precision: str) -> str:
+    """The software of every layout of a search: alternatives differ in layout, not in kernels.
+
+    PyTorch's own stack, compiled, which is anybody's; in fp8 and fp4, and on Blackwell and later,
+    the chip's maker's.
+    Source: as `stack_of`.
+    """
+    return "vendor" if precision in LOW_PRECISIONS or accelerator.kernels.recent else "native"
+
+
+def _options(mesh: Column, recomputes: Sequence[str], zeros: Sequence[int], stack: str) -> _Table:
     parts, kinds, levels = [], [], []
     for kind, _ in enumerate(recomputes):
         for zero in zeros:
@@ -182,6 +208,7 @@ def _options(mesh: Column, recomputes: Sequence[str], zeros: Sequence[int]) -> _
         recompute=np.concatenate(kinds),
         zero=np.concatenate(levels),
         names=tuple(recomputes),
+        stack=stack,
     )
 
 
@@ -204,11 +231,9 @@ def _columns(
     for name in ("selective", "full"):
         chosen = [float(said == name) for said in table.names]
         columns[name] = np.array(chosen)[table.recompute.astype(int)]
-    plain = era_columns(shape, Layout(zero=1, tp=2), accelerator, precision)
-    sharded = era_columns(shape, Layout(zero=3), accelerator, precision)
-    native = table.zero >= 2
-    columns["compiled"] = np.where(native, 1.0, 0.0)
-    columns |= {name: np.where(native, sharded[name], plain[name]) for name in plain}
+    columns |= {k: np.asarray(v) for k, v in era_columns(table.stack, accelerator).items()}
+    columns["compiled"] = np.asarray(float(table.stack == "native"))
+    columns["doubtful"] = np.asarray(0.0)
     return Job(**{f.name: columns[f.name] for f in fields(Job)})
 
 
@@ -226,7 +251,8 @@ def _layout(table: _Table, i: int, global_batch: int) -> Layout:
         zero=int(table.zero[i]),
         recompute=table.names[int(table.recompute[i])],
         sequence_parallel=tp > 1,
-        compiled=bool(table.zero[i] >= 2),
+        stack=table.stack,
+        compiled=table.stack == "native",
     )
 
 

@@ -120,13 +120,6 @@ def embedding_passages_per_s(
     return 1.0 / (fixed_s + flops / (matmul_flops_per_s * matmul_share))
 
 
-def embedding_passages_per_s_by_layer(
-    layer_s: float, layers: float, batch: float, fixed_s: float = 0.0
-) -> float:
-    """Passages embedded a second, from a measured time of one encoder layer over a batch."""
-    return batch / (fixed_s * batch + layers * layer_s)
-
-
 def flat_index_bytes(num_vectors: float, dims: float, element_bytes: float = 4.0) -> float:
     """Bytes of a flat index: `n x d x b` (ids are kept beside it)."""
     return num_vectors * dims * element_bytes

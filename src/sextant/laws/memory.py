@@ -173,14 +173,15 @@ def held(columns: Job, constants: Constants) -> Held:
     Source: Korthikanti et al. 2022, arXiv 2205.05198, sections 4.2 and 4.3.
     """
     full = fullest_stage_layers(columns)
-    counted = columns.embeddings_as_layers > 0.0
+    counted = columns.counted
     edge = np.where(counted, full - 1.0, full)
     tables = np.where(columns.pp > 1, 1.0, 2.0 - columns.tied)
     working, working_last = working_bytes(columns)
     alone = np.where(columns.pp > 1, working, working_last)
     kept = kept_bytes(columns)
     first = _held(columns, constants, edge, tables, edge * in_flight(columns) * kept, alone)
-    last = _held(columns, constants, edge, tables, edge * kept, working_last)
+    ending = edge * in_flight(columns, stage=columns.pp - 1.0) * kept
+    last = _held(columns, constants, edge, tables, ending, working_last)
     found = first.where(first.total >= last.total, last)
     if not np.any(counted & (columns.pp > 2.0)):
         return found

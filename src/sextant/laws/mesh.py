@@ -9,6 +9,7 @@ MICRO_BATCHES = (1, 2, 4, 8, 16)
 INTERLEAVES = (1, 2, 3, 4, 5, 6, 8)
 HEADS = "the tensor degree does not divide the heads"
 STAGES = "more pipeline stages than layers"
+CONTEXT = "context pieces of less than 8,192 tokens are not tried"
 BATCH = "the data degree does not divide the global batch"
 
 
@@ -33,7 +34,10 @@ def mesh_rows(
         if shape.heads % tp:
             fell[HEADS] = fell.get(HEADS, 0) + 1
             continue
-        for cp in (c for c in divisors(gpus // tp) if c <= max_cp):
+        for cp in divisors(gpus // tp):
+            if cp > max_cp:
+                fell[CONTEXT] = fell.get(CONTEXT, 0) + 1
+                continue
             for pp in divisors(gpus // tp // cp):
                 if pp > shape.layers:
                     fell[STAGES] = fell.get(STAGES, 0) + 1

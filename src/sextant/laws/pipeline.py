@@ -13,7 +13,7 @@ def fullest_stage_layers(job: Job) -> Column:
     Where embedding and head count as a layer each, L + 2 are shared out.
     Source: Megatron-LM's partition (equal chunks of each virtual stage).
     """
-    counted = job.layers + 2.0 * job.embeddings_as_layers
+    counted = job.layers + 2.0 * job.counted
     even = np.ceil(counted / job.pp)
     even = np.minimum(even, job.layers)
     return np.where(job.largest_stage > 0, job.largest_stage, even)
@@ -30,8 +30,10 @@ def pipeline_s(slowest_s: Column, whole_s: Column, micro_batches: Column, chunks
     return micro_batches * slowest_s + np.maximum(0.0, whole_s - slowest_s) / chunks
 
 
-def in_flight(job: Job, stage: float = 0.0) -> Column:
-    """Micro-batches (of a whole stage's layers) whose activations a stage holds, counted from 0.
+def in_flight(job: Job, stage: Column | float = 0.0) -> Column:
+    """Micro-batches (of a whole stage's layers) that a stage holds the activations of.
+
+    Stages are counted from 0.
 
     1F1B: `min(p - i, m)`; interleaved: `p - 2 i / v + (p - 1) / v`.
     Source: Korthikanti et al. 2022, arXiv 2205.05198, section 4.2.3; Narayanan et al. 2021,

@@ -28,7 +28,9 @@ class Spread:
     """A current 3D stack, or fully sharded training of SwiGLU models."""
     unproven_chip: float = 0.08
     """Blackwell."""
-    experts: float = 0.25
+    unproven_age: float = 0.20
+    """A stack of 2020 to 2023 that is guessed, and that bf16 speaks against."""
+    experts: float = 0.35
     context: float = 0.15
     """Context parallelism."""
     low_precision: float = 0.06
@@ -50,6 +52,7 @@ class Spread:
         proven = np.maximum(job.unfused, job.early)
         squares = squares + (self.unproven_stack * (1.0 - proven)) ** 2
         squares = squares + (self.unproven_chip * job.recent) ** 2
+        squares = squares + (self.unproven_age * job.doubtful) ** 2
         squares = squares + np.where(job.experts > 0, self.experts, 0.0) ** 2
         squares = squares + np.where(job.cp > 1.0, self.context, 0.0) ** 2
         factor: Column = 1.0 + np.sqrt(squares + (self.low_precision * job.low_precision) ** 2)

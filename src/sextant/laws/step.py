@@ -104,7 +104,7 @@ def step_parts(columns: Job, constants: Constants) -> Parts:
     recompute = columns.full * work.forward + columns.selective * selective_s(columns, work)
     tensor = tensor_s(columns, constants, work)
     context = context_s(columns, constants, work)
-    expert = expert_s(columns, constants)
+    expert = expert_s(columns, constants, work)
     sharded = sharded_s(columns, constants, work)
     busy = work.forward + work.backward + recompute + tensor + context + expert
     floor = host_s(columns, constants, busy)
@@ -112,7 +112,7 @@ def step_parts(columns: Job, constants: Constants) -> Parts:
 
     full = fullest_stage_layers(columns)
     last = np.clip(columns.layers - full * (columns.pp - 1.0), 1.0, full)
-    last = np.where(columns.embeddings_as_layers > 0, full - 1.0, last) + columns.mtp_layers
+    last = np.where(columns.counted, full - 1.0, last) + columns.mtp_layers
     head = vocabulary_s(columns, constants)
     ends = last * layer + head > full * layer
     layers = np.where(ends, last, full)
@@ -131,7 +131,9 @@ def step_parts(columns: Job, constants: Constants) -> Parts:
     adam = optimizer_s(stage.total, columns, constants)
     done = through + exposed + adam
     domains = np.maximum(1.0, columns.gpus / columns.fast_domain)
-    unseen = np.where(np.maximum(columns.unfused, columns.early) > 0.0, 0.0, constants.forgotten)
+    unseen = np.where(
+        np.maximum(columns.unfused, columns.early) > 0.0, 0.0, constants.held_out_bias
+    )
     overhead = constants.step_s + done * (constants.straggler * np.log2(domains) + unseen)
     return Parts(
         matmul=m * layers * (work.matmul_forward + work.matmul_backward),
@@ -181,12 +183,15 @@ def accumulate_s(columns: Job, constants: Constants, parameters: Column) -> Colu
 def selective_s(columns: Job, work: Work) -> Column:
     """What selective recompute repeats of one layer: the attention core.
 
-    PyTorch's own kind keeps the core and every second matrix product, and repeats the others and
-    all elementwise kernels. Source: Korthikanti et al. 2022, section 5; Liang et al. 2024,
-    arXiv 2410.06511, section 3.1 (selective, per operation).
+    With latent attention it is the up-projections, norms and the gate instead. PyTorch's own kind
+    keeps the core and every second matrix product, and repeats the others and all elementwise
+    kernels. Source: Korthikanti et al. 2022, section 5; DeepSeek-V3, arXiv 2412.19437, section
+    3.2.3; Liang et al. 2024, arXiv 2410.06511, section 3.1 (selective, per operation).
     """
     half = 0.5 * work.matmul_forward + work.stream_forward
-    return np.where(columns.native > 0, half, work.attention_forward)
+    lifted = work.lifting + work.stream_forward
+    maker = np.where(columns.latent > 0, lifted, work.attention_forward)
+    return np.where(columns.native > 0, half, maker)
 
 
 def step_time(

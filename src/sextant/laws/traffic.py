@@ -26,8 +26,9 @@ def tensor_s(job: Job, constants: Constants, work: Work) -> Column:
 
     Two forward and two backward of `tokens h` elements; full recompute repeats the forward ones.
     With sequence parallelism each is a reduce-scatter and an all-gather of the same bytes.
-    Current stacks of the chip's maker, and PyTorch's own where it is said so, send the pieces of
-    one product while they multiply those of another: one piece of each scatter is left over.
+    Where it is said so, and unless it is denied in the maker's stacks since Hopper, the pieces of
+    one product are sent while those of another are multiplied: one piece of each scatter is left
+    over. On older chips it was done on request (MegaScale, arXiv 2402.15627, section 3.2).
     Source: Shoeybi et al. 2019, section 3; Korthikanti et al. 2022, section 4.2.2; NVIDIA,
     Transformer Engine, communication overlap (ring exchange, pipelined reduce-scatter).
     """
@@ -38,7 +39,8 @@ def tensor_s(job: Job, constants: Constants, work: Work) -> Column:
     whole = (4.0 + 2.0 * job.full) * once
     products = work.matmul_forward * (1.0 + job.full) + work.matmul_backward
     overlapped = chunked_s(whole, products, 2.0 * job.tp, constants)
-    beside = (job.tp_overlap > 0.0) | (job.vendor & (job.sequence_parallel > 0.0))
+    usual = job.vendor & (job.sequence_parallel > 0.0) & (job.throttled > 0.0)
+    beside = np.where(np.isnan(job.tp_overlap), usual, job.tp_overlap > 0.0)
     return np.where(beside, np.minimum(overlapped, whole), whole)
 
 
@@ -56,37 +58,46 @@ def context_s(job: Job, constants: Constants, work: Work) -> Column:
     return (1.0 + job.full) * forward + backward
 
 
-def expert_s(job: Job, constants: Constants) -> Column:
+def expert_s(job: Job, constants: Constants, work: Work) -> Column:
     """Dispatch and combine of one MoE layer of mean frequency, forward and backward.
 
     Each token goes to its k experts and back; a copy a domain at most crosses the network, so of
     D domains it visits `D (1 - (1 - 1/D)^k)`. fp8 dispatches one byte an element. The backward
-    pass is the forward's mirror; `expert_exposed` of it all waits.
-    Source: DeepSeek-V3, arXiv 2412.19437, section 3.2.2.
+    pass is the forward's mirror. `expert_exposed` of it all waits, but where it crosses the
+    network under an interleaved pipeline, whose stacks send one micro-batch's tokens beside
+    another's computing.
+    Source: DeepSeek-V3, arXiv 2412.19437, sections 3.2.1 (DualPipe) and 3.2.2; NVIDIA, Megatron
+    Bridge user guide (`overlap_moe_expert_parallel_comm`, which needs virtual stages).
     """
     if not np.any(job.experts > 0):
         return np.zeros_like(job.tokens)
     ranks = group(job.ep, ONE, job)
     copies = ranks.domains * (1.0 - (1.0 - 1.0 / ranks.domains) ** job.active_experts)
-    within = job.tokens * job.hidden * job.active_experts / job.tp
-    across = job.tokens * job.hidden * copies / job.tp
-    elements = np.where(ranks.domains > 1.0, across, within)
-    dispatch = elements * (2.0 - job.low_precision)
-    combine = elements * 2.0
-    forward = all_to_all_s(dispatch, ranks, job, constants)
-    forward += all_to_all_s(combine, ranks, job, constants)
-    waits = constants.routing_imbalance * constants.expert_exposed
-    return job.moe_layers / job.layers * (2.0 + job.full) * forward * waits
+    each = job.tokens * job.hidden / job.tp
+    # Where one domain holds the group nothing crosses, whatever the copies.
+    crossing = each * np.minimum(copies, job.active_experts)
+    forward = NOTHING
+    for width in (2.0 - job.low_precision, 2.0):
+        sent = each * job.active_experts * width
+        forward = forward + all_to_all_s(
+            sent, ranks, job, constants, crossing_bytes=crossing * width
+        )
+    moved = job.moe_layers / job.layers * (2.0 + job.full) * forward * constants.routing_imbalance
+    computed = work.forward * (1.0 + job.full) + work.backward
+    beside = job.vendor & (job.pp > 1.0) & (job.interleave > 1.0) & (ranks.domains > 1.0)
+    hidden = beside_s(moved, computed, constants)
+    return np.where(beside, np.minimum(hidden, moved), moved * constants.expert_exposed)
 
 
 def stage_send_s(job: Job, constants: Constants) -> Column:
     """Activations and gradients that a stage passes on for one micro-batch, what waits of them.
 
-    `tokens h` elements there and back, for each virtual stage, split by the tensor group.
+    `tokens h` elements there and back, for each virtual stage, split by the tensor group. The
+    slowest hop of the pipeline sets the pace: over the network as soon as the job spans domains.
     Source: Narayanan et al. 2021, sections 2.2 and 4.1 (scatter and gather).
     """
     message = job.tokens * job.hidden * job.element_bytes / job.tp
-    crosses = job.tp * job.cp * job.dp * 2.0 > job.fast_domain
+    crosses = job.gpus > job.fast_domain
     one = send_s(message, crosses, job, constants)
     beside = job.vendor & (job.interleave > 1.0)
     waits = np.where(beside, SEND_OVERLAPPED, 1.0) * constants.pipeline_exposed

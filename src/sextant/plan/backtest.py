@@ -35,6 +35,7 @@ FIELDS = (
 class CaseScore:
     """How good the predictions of one table are; None where a figure does not apply.
 
+    `interval_coverage` is of step times, `memory_interval_coverage` of peaks of memory.
     `baseline_error` is of the best single FLOP/s per GPU fitted on the answers. `regret` is the
     mean over choice sets of the picked layout's measured time over the best one's, minus one.
     """
@@ -50,6 +51,7 @@ class CaseScore:
     oom_recall: float | None
     interval_coverage: float | None
     memory_mean_error: float | None
+    memory_interval_coverage: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +131,7 @@ def _score(case: str, asked: Batch, made: Sequence[Prediction], at: Sequence[int
         oom_recall=recall,
         interval_coverage=_mean(((low <= seen) & (seen <= high)).astype(np.float64)),
         memory_mean_error=_mean(np.abs(memory_errors(asked, made, at))),
+        memory_interval_coverage=_memory_coverage(asked, made, at),
     )
 
 
@@ -139,6 +142,16 @@ def _measured(asked: Batch, place: int, key: str) -> float | None:
 
 def _mean(values: Column) -> float | None:
     return float(np.mean(values)) if len(values) else None
+
+
+def _memory_coverage(asked: Batch, made: Sequence[Prediction], at: Sequence[int]) -> float | None:
+    """Share of the measured peaks of memory inside their intervals."""
+    inside = [
+        float(made[i].peak_memory_bytes_low <= seen <= made[i].peak_memory_bytes_high)
+        for i in at
+        if (seen := _measured(asked, i, "peak_memory_bytes")) is not None
+    ]
+    return _mean(np.array(inside))
 
 
 def memory_errors(asked: Batch, made: Sequence[Prediction], at: Sequence[int]) -> Column:

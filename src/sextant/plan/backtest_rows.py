@@ -25,6 +25,8 @@ PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 UNSTATED_MICRO_BATCHES = (1, 2, 4, 8)
 LARGEST = 10**9
 """No whole number of a row (tokens of a sequence, GPUs, a batch) is larger."""
+OVERLAP = "tensor_parallel_overlap"
+"""Absent is not the same as false: then the chip's usual stack decides."""
 MLPS = ("gelu", "swiglu")
 ATTENTIONS = ("standard", "full", "causal", "softmax", "mha", "gqa", "mqa", "mla")
 """Kinds of attention that have a law; all but the last are told apart by `kv_heads`."""
@@ -142,7 +144,7 @@ def layouts_of(
     layout: Mapping[str, Any], gpus: int, shape: TransformerShape, machine: Machine
 ) -> tuple[Layout, ...]:
     """The layouts that a row leaves open: one, if it states micro-batch and interleave."""
-    degrees = {name: _whole(layout, name) or 1 for name in ("tp", "pp", "cp", "ep")}
+    degrees: dict[str, Any] = {name: _whole(layout, name) or 1 for name in ("tp", "pp", "cp", "ep")}
     apart = degrees["tp"] * degrees["pp"] * degrees["cp"]
     gpus = gpus or apart * (_whole(layout, "dp") or 1)
     dp = _whole(layout, "dp") or max(1, gpus // apart)
@@ -171,7 +173,9 @@ def layouts_of(
         largest_stage_layers=_whole(layout, "largest_stage_layers") or None,
         gradient_bytes=_width(layout.get("gradient_dtype")),
         optimizer_offload=_flag(layout, "optimizer_offload"),
-        tensor_parallel_overlap=_flag(layout, "tensor_parallel_overlap"),
+        tensor_parallel_overlap=(
+            None if (said := layout.get(OVERLAP)) is None else _flag({OVERLAP: said}, OVERLAP)
+        ),
         compiled=_flag(layout, "compiled"),
         fused_cross_entropy=_flag(layout, "fused_cross_entropy"),
     )

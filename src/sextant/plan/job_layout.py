@@ -161,20 +161,23 @@ def _described(search: Search, usable_bytes: float) -> dict[str, object]:
         "global_batch": layout.global_batch,
         "zero": layout.zero,
         "recompute": layout.recompute,
+        "chosen": layout.describe(),
         "considered": search.considered,
         "feasible": search.feasible,
         "rejected": search.rejected,
         "usable_memory_bytes": usable_bytes,
         "runners_up": [_weighed(c, search) for c in search.best[1:4]],
-        "pareto": [_weighed(c, search) for c in _thinned(search.pareto)],
+        "pareto": [_weighed(c, search) for c in _front(search)],
     }
 
 
-def _thinned(front: Sequence[Candidate]) -> Sequence[Candidate]:
-    """A front of a dozen: evenly from the fastest to the leanest."""
+def _front(search: Search) -> Sequence[Candidate]:
+    """A front of a dozen, evenly from the fastest to the leanest, with the chosen one in it."""
+    front = search.pareto
     last = len(front) - 1
     most = min(len(front), 12)
-    return [front[round(place * last / max(1, most - 1))] for place in range(most)]
+    found = [front[round(place * last / max(1, most - 1))] for place in range(most)]
+    return found if search.best[0] in found else [search.best[0], *found]
 
 
 def _weighed(candidate: Candidate, search: Search) -> dict[str, object]:

@@ -104,14 +104,16 @@ def _named(rows: Sequence[object]) -> Iterator[tuple[str, Mapping[str, Any] | st
 def chosen(all_rows: Batch, constants: Constants) -> Index:
     """For each row the column of the fastest layout among those it leaves open, if one fits.
 
-    Where none fits the leanest is taken.
+    Else the fastest of those that the low end of the memory's interval lets in (the row ran, it
+    may be, where the law errs), else the leanest.
     """
     columns = all_rows.columns
     assert columns is not None
     seconds = step_parts(columns, constants).total
     needs = held(columns, constants).total
-    fits = needs <= columns.memory * USABLE_MEMORY
-    order = np.lexsort((np.where(fits, seconds, needs), ~fits, all_rows.owner))
+    usable = columns.memory * USABLE_MEMORY
+    fits, may = needs <= usable, needs / Spread().memory_factor(columns) <= usable
+    order = np.lexsort((np.where(may, seconds, needs), ~may, ~fits, all_rows.owner))
     owners = all_rows.owner[order]
     first = np.ones(len(owners), dtype=bool)
     first[1:] = owners[1:] != owners[:-1]

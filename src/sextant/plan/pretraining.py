@@ -5,6 +5,7 @@ from __future__ import annotations
 from sextant.axes import Axis
 from sextant.errors import InfeasibleError
 from sextant.facts import Facts, Machine
+from sextant.laws.layouts import USABLE_MEMORY
 from sextant.laws.machine import accelerator_of, constants_of, spread_of
 from sextant.laws.memory import MemoryBreakdown, memory_per_gpu
 from sextant.laws.shape import TransformerShape
@@ -81,7 +82,7 @@ def plan_pretraining(workload: Workload, machine: Machine, facts: Facts) -> Part
             ),
         ),
         budget=_budget(step),
-        risks=(*long.risks, *islands.risks),
+        risks=(*_memory_risk(memory, machine), *long.risks, *islands.risks),
         costs=_costs(step, choice, long),
     )
 
@@ -89,6 +90,17 @@ def plan_pretraining(workload: Workload, machine: Machine, facts: Facts) -> Part
 def _parts(memory: MemoryBreakdown) -> dict[str, float]:
     names = ("parameters", "gradients", "optimizer", "activations", "working", "runtime")
     return {name: getattr(memory, f"{name}_bytes") for name in names}
+
+
+def _memory_risk(memory: MemoryBreakdown, machine: Machine) -> tuple[str, ...]:
+    usable = machine.unit_memory_bytes * USABLE_MEMORY
+    if memory.high_bytes <= usable:
+        return ()
+    return (
+        f"the layout may run out of memory: {memory.total_bytes / 1e9:.1f} GB "
+        f"({memory.low_bytes / 1e9:.1f} to {memory.high_bytes / 1e9:.1f}) of "
+        f"{usable / 1e9:.1f}; leaner ones are on the front",
+    )
 
 
 def _check_time(long: LongRun, training: Training, choice: Choice) -> None:

@@ -22,6 +22,8 @@ def shape_of(model: Model) -> TransformerShape:
     heads = model.heads or max(1, model.hidden // _HEAD)
     head_dim = model.head_dim or max(1, model.hidden // heads)
     experts = model.experts or 0
+    latent = model.attention == "mla"
+    windowed = model.sliding_window_layers or model.layers
     ffn = model.ffn or (4 * model.hidden if model.mlp == "gelu" else 8 * model.hidden // 3)
     return TransformerShape(
         layers=model.layers,
@@ -39,9 +41,14 @@ def shape_of(model: Model) -> TransformerShape:
         shared_experts=model.shared_experts if experts else 0,
         expert_ffn=(model.expert_ffn or ffn) if experts else 0,
         dense_layers=min(model.dense_layers, model.layers) if experts else 0,
-        attention="mla" if model.attention == "mla" else "standard",
-        kv_rank=(model.kv_rank or 512) if model.attention == "mla" else 0,
-        rope_head_dim=(model.rope_head_dim or 64) if model.attention == "mla" else 0,
+        attention="mla" if latent else "standard",
+        query_rank=model.query_rank if latent else 0,
+        kv_rank=(model.kv_rank or 512) if latent else 0,
+        rope_head_dim=(model.rope_head_dim or 64) if latent else 0,
+        value_head_dim=(model.value_head_dim or 0) if latent else 0,
+        sliding_window=model.sliding_window,
+        sliding_window_layers=min(windowed, model.layers) if model.sliding_window else 0,
+        mtp_layers=model.mtp_layers,
     )
 
 

@@ -73,10 +73,9 @@ def layouts_of(plan: Plan) -> Layouts | None:
     second = {str(row["layout"]): row for row in part["runners_up"]}
     # Runners-up are the next fastest, so that they end before the rest of the front goes on.
     every = sorted((front | second).items(), key=lambda pair: float(pair[1]["step_s"]))
-    rows = [
-        _row(row, _role(place, is_runner_up=name in second))
-        for place, (name, row) in enumerate(every)
-    ]
+    fastest = str(every[0][0]) if every else ""
+    picked = str(part.get("chosen", fastest))
+    rows = [_row(row, _role(name, picked, second)) for name, row in every]
     return Layouts(
         rows=tuple(rows),
         considered=int(part["considered"]),
@@ -86,10 +85,10 @@ def layouts_of(plan: Plan) -> Layouts | None:
     )
 
 
-def _role(place: int, *, is_runner_up: bool) -> str:
-    if place == 0:
+def _role(name: str, picked: str, second: Mapping[str, object]) -> str:
+    if name == picked:
         return "best"
-    return "runner-up" if is_runner_up else "leaner"
+    return "runner-up" if name in second else "leaner"
 
 
 def _row(row: Mapping[str, float | str], role: str) -> LayoutRow:

@@ -136,6 +136,12 @@ def _check_model(model: schema.Model, spot: str) -> None:
         )
     if model.dense_layers > (model.layers or 10**9):
         raise InputError("more dense layers than layers", where=f"{spot}.dense_layers")
+    if model.sliding_window_layers and not model.sliding_window:
+        raise InputError(
+            "sliding_window_layers without sliding_window", where=f"{spot}.sliding_window_layers"
+        )
+    if (model.sliding_window_layers or 0) > (model.layers or 10**9):
+        raise InputError("more windowed layers than layers", where=f"{spot}.sliding_window_layers")
     if model.heads and model.kv_heads and model.heads % model.kv_heads:
         raise InputError("kv_heads must divide heads", where=f"{spot}.kv_heads")
     if model.heads and model.hidden and not model.head_dim and model.hidden % model.heads:

@@ -111,8 +111,15 @@ class Model(Table):
     expert_ffn: Size | None = None
     dense_layers: WholeFromZero = 0
     attention: Literal["mha", "mla"] = "mha"
+    query_rank: WholeFromZero = 0
     kv_rank: Size | None = None
     rope_head_dim: Size | None = None
+    value_head_dim: Size | None = None
+    sliding_window: WholeFromZero = 0
+    """Tokens that `sliding_window_layers` of the layers (all, if not said) attend to."""
+    sliding_window_layers: Size | None = None
+    mtp_layers: WholeFromZero = 0
+    """Extra multi-token-prediction layers."""
     dtype: Dtype = "bf16"
     kind: Literal["decoder", "encoder", "vision", "ranker"] = "decoder"
 

@@ -16,7 +16,6 @@ def test_by_hand() -> None:
     assert availability.all_of(0.9, 2) == pytest.approx(0.81)
     assert availability.at_least(2, 3, 0.9) == pytest.approx(3 * 0.81 * 0.1 + 0.729)
     assert availability.replicas_for(0.9, 0.999) == 3
-    assert availability.node_availability(1e-3, 1000) == pytest.approx(0.5)
 
 
 @given(shares, st.floats(0, 0.999999))

@@ -120,3 +120,10 @@ def test_a_throughput_alone_is_scored_as_its_step_time(
     assert implied.rows[0]["measured"]["step_s"] == pytest.approx(5.0)
     assert implied.cases[0].mean_error == pytest.approx(stated.cases[0].mean_error)
     assert implied.predictions == stated.predictions
+
+
+def test_intervals_of_memory_are_scored_too() -> None:
+    said = score([row("a")]).predictions["a"]["peak_memory_bytes"]
+    rows = [row(n, measured={"peak_memory_bytes": said * f}) for n, f in (("in", 1.05), ("out", 2))]
+    assert score(rows).cases[0].memory_interval_coverage == 0.5
+    assert score([row("a")]).cases[0].memory_interval_coverage is None

@@ -37,6 +37,7 @@ def test_the_command_writes_what_it_is_asked_for(
         "oom_recall",
         "interval_coverage",
         "memory_mean_error",
+        "memory_interval_coverage",
     }
     assert [r["id"] for r in printed["rows"]] == ["a", "open"]
     assert printed["unpredictable"][0]["id"] == "b"
@@ -105,3 +106,36 @@ def test_hostile_rows_end_in_a_score_or_a_reason(
     printed = json.loads(capsys.readouterr().out)
     assert "good" in {r["id"] for r in printed["rows"]}
     assert sextant(["backtest", str(path), "--figure", str(tmp_path / "a.svg")]) == 0
+
+
+def test_figures_that_are_no_training_steps_are_scored_beside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], sextant: Command
+) -> None:
+    rate = 1e-7
+    given = {"gpus": 16, "gpus_per_node": 8, "failures_per_node_per_s": rate}
+    others = [
+        {
+            "id": "f",
+            "kind": "failures",
+            "case": "job-mttf",
+            "given": given,
+            "measured": {"mttf_s": 4e6},
+        },
+        {"id": "g", "kind": "failures", "case": "job-mttf", "given": {}, "measured": {}},
+        {"id": "h", "kind": "wan", "case": "wan-diloco", "given": {}, "measured": {}},
+    ]
+    first, second = tmp_path / "runs.json", tmp_path / "others.json"
+    first.write_text(json.dumps([row("a")]))
+    second.write_text(json.dumps(others))
+    page = tmp_path / "page.md"
+    assert sextant(["backtest", str(first), str(second), "--report", str(page), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["others"][0]["predicted"]["mttf_s"] == pytest.approx(1 / (2 * rate))
+    reasons = {one["id"]: one["reason"] for one in printed["unpredictable"]}
+    assert reasons == {
+        "g": "the row does not give gpus",
+        "h": "neither the link nor the time of a step is given",
+    }
+    assert "| job-mttf | 1 | 1 | 25.0% | +25.0% |" in page.read_text()
+    assert sextant(["backtest", str(second)]) == 0
+    assert "1 rows predicted, 2 not" in capsys.readouterr().out

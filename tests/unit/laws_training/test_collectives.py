@@ -16,6 +16,7 @@ from sextant.laws.job import Job, job
 from sextant.laws.layout import Layout
 from sextant.laws.pipeline import fullest_stage_layers, in_flight, pipeline_s
 from sextant.laws.shape import TransformerShape
+from sextant.laws.traffic import stage_send_s
 
 
 @pytest.fixture
@@ -147,3 +148,24 @@ def test_stages_and_what_they_hold(gpt_175b: TransformerShape, a100: Accelerator
     assert fullest_stage_layers(uneven) == 7.0
     counted = replace(one, layers=np.array(70.0), embeddings_as_layers=np.array(1.0))
     assert fullest_stage_layers(counted) == 6.0
+
+
+def test_copies_that_crossed_the_network_still_travel_in_the_domain(
+    one: Job, constants: Constants
+) -> None:
+    plain = replace(constants, fast_share=1.0, network_share=1.0, fast_latency_s=0.0)
+    sent, crossing = np.array(8e9), np.array(1e9)
+    found = all_to_all_s(sent, ranks(64, 8), one, plain, crossing_bytes=crossing)
+    # 7/8 of all copies over 450 GB/s, 7/8 of one copy a domain over 50 GB/s.
+    assert found == pytest.approx(max(7 / 8 * 8e9 / 450e9, 7 / 8 * 1e9 / 50e9))
+    many = all_to_all_s(np.array(80e9), ranks(64, 8), one, plain, crossing_bytes=crossing)
+    assert many == pytest.approx(7 / 8 * 80e9 / 450e9)
+
+
+def test_a_stage_s_slowest_hop_sets_the_pace(h100: Accelerator, constants: Constants) -> None:
+    shape = TransformerShape.from_parameters(8e9, sequence=4096)
+    inside, across = (
+        stage_send_s(job(shape, Layout(tp=2, pp=pp, global_batch=16), h100), constants)
+        for pp in (4, 8)
+    )
+    assert across > 5.0 * inside

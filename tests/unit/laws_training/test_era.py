@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from sextant.laws.accelerator import Accelerator
+from sextant.laws.constants import Constants
 from sextant.laws.job import Job, job
 from sextant.laws.layout import Layout
 from sextant.laws.shape import TransformerShape
+from sextant.laws.step import step_time
 
 
 def era(one: Job) -> str:
@@ -61,3 +63,24 @@ def test_low_precision_with_full_sharding_is_pytorch_s_own_only_where_it_compile
 ) -> None:
     assert era(job(llama_8b, Layout(dp=64, zero=3), h100, "fp8")) == "maker"
     assert era(job(llama_8b, Layout(dp=64, zero=3, compiled=True), h100, "fp8")) == "native"
+
+
+@pytest.mark.parametrize("sign", ["compiled", "tensor_parallel_overlap", "fused_cross_entropy"])
+def test_what_came_after_fused_attention_dates_a_job(
+    gpt_175b: TransformerShape, a100: Accelerator, sign: str
+) -> None:
+    old = Layout(tp=8, pp=8, dp=4, sequence_parallel=False)
+    assert era(job(gpt_175b, old, a100, "fp16")) == "unfused"
+    assert era(job(gpt_175b, replace(old, **{sign: True}), a100, "fp16")) in ("maker", "native")
+
+
+def test_a_doubtful_age_widens_the_interval(
+    gpt_175b: TransformerShape, a100: Accelerator, constants: Constants
+) -> None:
+    layout = Layout(tp=8, pp=8, dp=4, zero=0, sequence_parallel=False, global_batch=64)
+    sure, doubtful = (
+        step_time(gpt_175b, layout, a100, p, constants=constants) for p in ("fp16", "bf16")
+    )
+    assert doubtful.high_s / doubtful.total_s > sure.high_s / sure.total_s + 0.05
+    stated = replace(layout, stack="unfused")
+    assert job(gpt_175b, stated, a100).doubtful == 0.0

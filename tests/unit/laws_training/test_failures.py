@@ -19,8 +19,6 @@ from sextant.laws.failures import (
 from sextant.laws.wan import (
     all_reduce_s,
     diloco_round,
-    inner_steps_for,
-    link_bytes_per_s_for,
 )
 
 SAVES = st.floats(0.1, 3600.0)
@@ -121,30 +119,3 @@ def test_diloco_rarely_waits() -> None:
         overlapped_fraction=1.0,
     )
     assert hidden.exposed_s == 0.0
-
-
-@given(share=st.floats(0.5, 0.99), link=st.floats(1e6, 1e10))
-def test_inner_steps_reach_the_share_asked_for(share: float, link: float) -> None:
-    steps = inner_steps_for(share, parameters=1e9, sites=4, inner_step_s=1.0, link_bytes_per_s=link)
-    again = diloco_round(
-        parameters=1e9,
-        sites=4,
-        inner_steps=max(1, math.ceil(steps)),
-        inner_step_s=1.0,
-        link_bytes_per_s=link,
-    )
-    assert again.utilisation >= share - 1e-9
-
-
-def test_the_slowest_link_that_will_do() -> None:
-    link = link_bytes_per_s_for(0.9, parameters=1e9, sites=4, inner_steps=100, inner_step_s=1.0)
-    found = diloco_round(
-        parameters=1e9,
-        sites=4,
-        inner_steps=100,
-        inner_step_s=1.0,
-        link_bytes_per_s=link,
-        round_trip_s=0.0,
-    )
-    assert found.utilisation == pytest.approx(0.9)
-    assert link_bytes_per_s_for(0.9, parameters=1, sites=1, inner_steps=1, inner_step_s=1.0) == 0.0

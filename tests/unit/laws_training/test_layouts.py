@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from sextant.laws.accelerator import Accelerator
+from sextant.laws.attention import fused_attention_s
 from sextant.laws.constants import Constants
-from sextant.laws.layouts import USABLE_MEMORY, search_layouts
+from sextant.laws.job import job
+from sextant.laws.layouts import UNSURE_COST, USABLE_MEMORY, search_layouts
 from sextant.laws.memory import memory_per_gpu
 from sextant.laws.mesh import BATCH, HEADS, divisors, mesh_rows
 from sextant.laws.shape import TransformerShape
@@ -36,7 +39,9 @@ def test_the_best_are_sorted_and_the_front_is_a_front(
     llama_8b: TransformerShape, h100: Accelerator, constants: Constants
 ) -> None:
     found = search_layouts(llama_8b, 128, h100, 512, constants=constants)
-    times = [c.step_s for c in found.best]
+    usable = h100.memory_bytes * USABLE_MEMORY
+    unsure = [UNSURE_COST * (c.memory_high_bytes > usable) for c in found.best]
+    times = [c.step_s * (1.0 + cost) for c, cost in zip(found.best, unsure, strict=True)]
     assert times == sorted(times)
     assert found.pareto[0].step_s == times[0]
     needs = [c.memory_bytes for c in found.pareto]
@@ -100,9 +105,38 @@ def test_a_hundred_thousand_layouts_a_second(
 ) -> None:
     best = 0.0
     for _ in range(5):
-        start = time.perf_counter()
+        # Seconds of one core, whatever else the machine does.
+        start = time.process_time()
         found = search_layouts(
             deepseek_v3, 2304, h100, 9216, constants=constants, zeros=(0, 1, 2, 3)
         )
-        best = max(best, found.considered / (time.perf_counter() - start))
+        best = max(best, found.considered / (time.process_time() - start))
     assert best >= 100_000
+
+
+def test_alternatives_of_a_search_differ_in_layout_not_in_software(
+    llama_8b: TransformerShape, h100: Accelerator, constants: Constants
+) -> None:
+    found = search_layouts(llama_8b, 64, h100, 512, constants=constants, keep=10**6)
+    alike = {replace(c.layout, zero=0): c.layout for c in found.best if c.layout.zero < 2}
+    pairs = [(alike.get(replace(c.layout, zero=0)), c.layout) for c in found.best]
+    pairs = [(a, b) for a, b in pairs if a is not None and b.zero >= 2]
+    assert pairs
+    for plain, sharded in pairs[:50]:
+        one, other = (job(llama_8b, layout, h100) for layout in (plain, sharded))
+        assert fused_attention_s(one, constants) == fused_attention_s(other, constants)
+
+
+def test_a_layout_that_may_not_fit_must_earn_it(
+    llama_8b: TransformerShape, h100: Accelerator, constants: Constants
+) -> None:
+    found = search_layouts(llama_8b, 8, h100, 512, constants=constants, keep=10**6)
+    usable = h100.memory_bytes * USABLE_MEMORY
+    picked = found.best[0]
+    fastest = min(found.best, key=lambda c: c.step_s)
+    assert picked.memory_high_bytes <= usable or picked == fastest
+    sure = min((c for c in found.best if c.memory_high_bytes <= usable), key=lambda c: c.step_s)
+    assert picked.step_s <= sure.step_s
+    if picked == sure:
+        assert sure.step_s <= (1.0 + UNSURE_COST) * fastest.step_s
+    assert [c.step_s for c in found.pareto] == sorted(c.step_s for c in found.pareto)

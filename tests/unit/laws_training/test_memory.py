@@ -19,6 +19,7 @@ from sextant.laws.constants import Constants
 from sextant.laws.job import job
 from sextant.laws.layout import Layout
 from sextant.laws.memory import MemoryBreakdown, held, memory_per_gpu
+from sextant.laws.pipeline import in_flight
 from sextant.laws.shape import TransformerShape
 
 
@@ -200,3 +201,36 @@ def test_the_maker_frees_outputs_once_sent(llama_8b: TransformerShape, h100: Acc
     assert output_bytes(job(llama_8b, layout, h100)) == 0.0
     kept = output_bytes(job(llama_8b, replace(layout, zero=3), h100))
     assert kept == pytest.approx(4 * 8192 * 4096 * 2)
+
+
+def test_the_last_of_interleaved_stages_holds_more_than_one_micro_batch(
+    llama_8b: TransformerShape, h100: Accelerator
+) -> None:
+    one = job(llama_8b, Layout(pp=8, interleave=4, global_batch=64), h100)
+    assert in_flight(one, stage=one.pp - 1.0) == 8.0 - 7.0 / 4.0
+    plain = job(llama_8b, Layout(pp=8, global_batch=64), h100)
+    assert in_flight(plain, stage=plain.pp - 1.0) == 1.0
+
+
+def test_selective_recompute_of_latent_attention_keeps_latents(
+    deepseek_v3: TransformerShape, h100: Accelerator
+) -> None:
+    layout = Layout(dp=64, ep=64, global_batch=64)
+    whole, again = (
+        float(layer_bytes(job(deepseek_v3, replace(layout, recompute=r), h100, "bf16")))
+        for r in ("none", "selective")
+    )
+    heads, width, moe = 128, 7168, 58 / 61
+    inner = (1 - moe) * 18432 + moe * 9 * 2048
+    queries = 2 * heads * (2 * (128 + 64) + 128)
+    assert whole - again == pytest.approx(4096 * (queries + 4 * width + 2 * inner))
+
+
+def test_layers_that_two_more_would_divide_leave_room_for_the_vocabulary(
+    llama_8b: TransformerShape, h100: Accelerator
+) -> None:
+    # Llama 3: 126 layers over 16 stages, one layer less at either end.
+    tall = replace(llama_8b, layers=126)
+    assert job(tall, Layout(pp=16, global_batch=16), h100).counted
+    assert not job(replace(tall, layers=128), Layout(pp=16, global_batch=16), h100).counted
+    assert not job(replace(tall, layers=125), Layout(pp=16, global_batch=16), h100).counted

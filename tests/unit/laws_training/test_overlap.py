@@ -20,7 +20,7 @@ from sextant.laws.matmul import gradient_width, training_matmul_s
 from sextant.laws.overlap import beside_s, chunked_s
 from sextant.laws.shape import TransformerShape
 from sextant.laws.step import host_s
-from sextant.laws.traffic import scatter_rounds, tensor_s
+from sextant.laws.traffic import expert_s, scatter_rounds, tensor_s
 from sextant.laws.weights import StageWeights
 
 SECONDS = st.floats(0.0, 1e3)
@@ -165,3 +165,28 @@ def test_width_of_gradients(
     width: float,
 ) -> None:
     assert gradient_width(job(llama_8b, Layout(dp=8, **to), h100, precision)) == width
+
+
+def test_overlap_of_tensor_traffic_can_be_denied_and_is_not_supposed_of_old_chips(
+    llama_8b: TransformerShape, h100: Accelerator, a100: Accelerator, constants: Constants
+) -> None:
+    def waits(chip: Accelerator, said: bool | None) -> float:
+        layout = Layout(tp=8, dp=8, global_batch=64, tensor_parallel_overlap=said)
+        one = job(llama_8b, layout, chip)
+        return float(tensor_s(one, constants, layer_work(one, constants)))
+
+    assert waits(h100, None) == waits(h100, True) < waits(h100, False)
+    assert waits(a100, True) < waits(a100, None) == waits(a100, False)
+
+
+def test_virtual_stages_hide_experts_traffic_over_the_network(
+    deepseek_v3: TransformerShape, h100: Accelerator, constants: Constants
+) -> None:
+    def waits(interleave: int, chip: Accelerator) -> float:
+        layout = Layout(pp=16, dp=128, ep=64, interleave=interleave, global_batch=15360)
+        one = job(deepseek_v3, layout, chip, "fp8")
+        return float(expert_s(one, constants, layer_work(one, constants)))
+
+    assert waits(2, h100) < 0.6 * waits(1, h100)
+    rack = replace(h100, fast_domain=72)
+    assert waits(2, rack) == waits(1, rack)
