@@ -20,6 +20,7 @@ _SubParsers = argparse._SubParsersAction
 _ROUND_TRIPS_S = {"onboard": 0.0, "edge": 0.008, "cloud": 0.075}
 """Without --round-trip; the textbook's: 8 ms to an edge, 50 to 100 ms to a cloud."""
 _MOST_DRONES = 64
+_PORT = 8766
 
 
 def add_parser(commands: _SubParsers[argparse.ArgumentParser]) -> None:
@@ -33,6 +34,7 @@ def add_parser(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     )
     of_swarm = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_fly(of_swarm)
+    _add_watch(of_swarm)
     _add_process(of_swarm, "drone", "one drone, on its own computer", _drone)
     _add_process(of_swarm, "simulate", "the physics of a mission, and nothing else", _simulate)
 
@@ -63,6 +65,32 @@ def _add_fly(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--video", metavar="FILE", help="draw the flight as a .gif")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=_fly)
+
+
+def _add_watch(commands: _SubParsers[argparse.ArgumentParser]) -> None:
+    what = "a page with the map, the drones and who does what, live or from a record"
+    parser = commands.add_parser(
+        "watch",
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}. Only this machine is served.",
+        epilog="example: sextant swarm watch --record flight.jsonl --port 8766",
+    )
+    parser.add_argument("--record", required=True, metavar="FILE", help="of `swarm fly --record`")
+    parser.add_argument(
+        "--port", type=int, default=_PORT, metavar="P", help=f"0 takes a free one ({_PORT})"
+    )
+    parser.set_defaults(run=_watch)
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from sextant.systems.swarm.sight.watch import server
+
+    if not 0 <= args.port < 65536:
+        raise InputError(f"port {args.port}", where="--port")
+    with server(Path(args.record), args.port) as serving:
+        print(f"http://127.0.0.1:{serving.server_port}/", flush=True)
+        serving.serve_forever()
+    return 0
 
 
 def _add_process(
