@@ -26,6 +26,7 @@ COMMANDS = (
     "calibrate",
     "rag",
     "pretrain",
+    "swarm",
 )
 """In the order in which a person meets them; each is a module of this package."""
 

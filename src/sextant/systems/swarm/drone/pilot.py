@@ -114,6 +114,7 @@ class Pilot:
         self._cells: dict[int, int] = {}
         self._goal: int | None = None
         self._tick = 0
+        self._last_s = 0.0
         self._last_far: tuple[float, Floats] | None = None
         self._avoid: dict[int, float] = {}
         self._idle_s: float | None = None
@@ -131,6 +132,7 @@ class Pilot:
             words: what came from its peers since the last tick.
             stage: opened around each stage, for whoever keeps books of time.
         """
+        self._last_s = readings.at_s
         with stage("perceive"):
             self._perceive(readings)
         with stage("map"):
@@ -152,6 +154,18 @@ class Pilot:
     def abort(self) -> None:
         """Everybody shall land, wherever they are."""
         self.aborted = True
+
+    def goal_point(self) -> list[float] | None:
+        """Where it flies to, for whoever draws it."""
+        goal = self._heading()
+        if goal is None:
+            return None
+        x, y = self.rule.chart.centres(np.array(goal)).tolist()
+        return [round(x, 2), round(y, 2)]
+
+    def hears(self) -> list[int]:
+        """Whom it has heard of late."""
+        return sorted(n.name for n in self._neighbours.alive(self._last_s))
 
     def _perceive(self, readings: Readings) -> None:
         if readings.patch_PP is not None:

@@ -5,20 +5,24 @@ The drones share nothing here either: what one says reaches another as bytes, or
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from sextant.errors import InputError
-from sextant.systems.swarm.drone.chart import Chart
+from sextant.systems.swarm.drone.perception import Detector
 from sextant.systems.swarm.drone.pilot import Phase, Pilot, PilotRule
 from sextant.systems.swarm.drone.safety import SafetyRule
-from sextant.systems.swarm.world.grid import Floats, Grid, Layer
+from sextant.systems.swarm.mission.places import chart_of, reachable, starts_on
+from sextant.systems.swarm.mission.record import FRAME_S, start_line
+from sextant.systems.swarm.placement.link import Link, LinkRule
+from sextant.systems.swarm.world.grid import Floats, Grid
 from sextant.systems.swarm.world.world import Collision, World, WorldRule
 
 _FRAME_TICKS = 4
-_LEAST_CELL_M = 0.25
+_SUB_TICKS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +34,8 @@ class MissionRule:
         num_targets: lie hidden on the ground.
         loss_probability: a word is lost on its way to one hearer.
         most_s: the mission is ended after so long.
+        period_s: of the control loop; a setpoint that is not there within one is a miss.
+        brain: the link to each drone's brain; on board it takes no time.
     """
 
     drones: int = 4
@@ -37,6 +43,7 @@ class MissionRule:
     loss_probability: float = 0.0
     most_s: float = 600.0
     period_s: float = 0.05
+    brain: LinkRule = field(default_factory=LinkRule)
     world: WorldRule = field(default_factory=WorldRule)
 
 
@@ -50,7 +57,11 @@ class Flown:
         targets_found: targets with a confirmed estimate within a metre.
         false_alarms: confirmed estimates of nothing.
         words_bytes: said by all drones.
-        curve: (time, coverage), a point a second.
+        link_bytes: between drones and brains that are not on board.
+        missed_deadlines: ticks without a setpoint from that tick's readings in time.
+        loop_p50_s: of a tick of one drone, on this machine.
+        lost: drones that were killed.
+        curve: (time, coverage), a point a frame.
     """
 
     seconds: float
@@ -63,64 +74,24 @@ class Flown:
     least_gap_m: float
     landed: int
     words_bytes: int
+    link_bytes: int
+    missed_deadlines: int
+    loop_p50_s: float
+    loop_p99_s: float
+    lost: int
     curve: tuple[tuple[float, float], ...]
-
-
-def chart_of(grid: Grid) -> Chart:
-    """The chart of a map: its own cells, or a few of them together where they are fine."""
-    times = max(1, round(_LEAST_CELL_M / grid.cell_m))
-    rows, columns = grid.heights_RC.shape
-    return Chart(
-        rows=-(-rows // times),
-        columns=-(-columns // times),
-        cell_m=times * grid.cell_m,
-        origin_m=grid.origin_m,
-    )
-
-
-def reachable(layer: Layer, chart: Chart, starts_N2: Floats, clearance_m: float) -> np.ndarray:
-    """The cells of a chart that a drone can fly to from some start [C]."""
-    from scipy import ndimage
-
-    centres = chart.centres(np.arange(chart.num_cells))
-    free = np.array([layer.distance(point, clearance_m) > clearance_m for point in centres])
-    labels, _ = ndimage.label(free.reshape(chart.rows, chart.columns))
-    from_starts = labels.ravel()[chart.cells(starts_N2)]
-    return np.asarray(np.isin(labels.ravel(), from_starts[from_starts > 0]))
-
-
-def starts_on(layer: Layer, chart: Chart, count: int, rule: SafetyRule, seed: int) -> Floats:
-    """Places to start from, near one another, in the largest free region.
-
-    Raises:
-        InputError: there are fewer places than drones.
-    """
-    from scipy import ndimage
-
-    apart_m = 2 * (rule.radius_m + rule.margin_m) + 0.3
-    centres = chart.centres(np.arange(chart.num_cells))
-    near_m = rule.radius_m + rule.margin_m + 0.1
-    free = np.array([layer.distance(point, near_m) > near_m for point in centres])
-    labels, num = ndimage.label(free.reshape(chart.rows, chart.columns))
-    if not num:
-        raise InputError("no place on the map is wide enough for a drone", where="--map")
-    sizes = np.bincount(labels.ravel())[1:]
-    places = centres[labels.ravel() == 1 + int(sizes.argmax())]
-    first = places[np.random.default_rng((seed, 9)).integers(len(places))]
-    chosen: list[Floats] = []
-    for place in places[np.argsort(np.hypot(*(places - first).T), kind="stable")]:
-        if all(np.hypot(*(place - other)) > apart_m for other in chosen):
-            chosen.append(place)
-            if len(chosen) == count:
-                return np.array(chosen)
-    what = f"{count} drones, and places for {len(chosen)}"
-    raise InputError(what, where="--drones", hint="fewer drones, or a larger map")
 
 
 class Mission:
     """A mission in lock step."""
 
-    def __init__(self, grid: Grid, rule: MissionRule, starts_N2: Floats | None = None) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        rule: MissionRule,
+        starts_N2: Floats | None = None,
+        detector: Detector | None = None,
+    ) -> None:
         """Place drones and targets.
 
         Raises:
@@ -149,7 +120,8 @@ class Mission:
                     safety=safety,
                     sensors=rule.world.sensors,
                     camera=rule.world.camera,
-                )
+                ),
+                detector,
             )
             for name, home_2 in enumerate(starts_N2)
         ]
@@ -159,16 +131,23 @@ class Mission:
         self._link = np.random.default_rng((seed, 7))
         self._seen_C = np.zeros(self.chart.num_cells, np.bool_)
         self._ticks = 0
+        self._links = [
+            Link(rule.brain, np.random.default_rng((seed, 10, name)))
+            for name in range(len(self.pilots))
+        ]
+        self._loops_s: list[float] = []
+        self._missed = 0
+        self._shown_C = np.zeros(self.chart.num_cells, np.bool_)
 
-    def fly(self, each_second: Callable[[Mission], None] = lambda _mission: None) -> Flown:
+    def fly(self, each_frame: Callable[[Mission], None] = lambda _mission: None) -> Flown:
         """Fly until all have landed, or the time is up."""
         curve = [(0.0, 0.0)]
-        per_second = round(1.0 / self.rule.period_s)
+        frame_ticks = max(1, round(FRAME_S / self.rule.period_s))
         while self.world.now_s < self.rule.most_s and self.flying():
             self.tick()
-            if self._ticks % per_second == 0:
+            if self._ticks % frame_ticks == 0:
                 curve.append((self.world.now_s, self.coverage()))
-                each_second(self)
+                each_frame(self)
         return self._flown(curve)
 
     def flying(self) -> list[int]:
@@ -188,21 +167,75 @@ class Mission:
 
     def tick(self, connected: Callable[[int, int], bool] = lambda _one, _other: True) -> None:
         """One control period for all; `connected` says who hears whom."""
-        present = [i for i, alive in enumerate(self.alive) if alive]
-        setpoints_N2 = np.zeros((len(self.pilots), 2))
+        present = self.flying()
         words: dict[int, bytes] = {}
         seen = self.world.sense(present, frame=self._ticks % _FRAME_TICKS == 0)
         for drone, readings in zip(present, seen, strict=True):
-            mail, self._mail[drone] = self._mail[drone], []
-            act = self.pilots[drone].tick(readings, mail)
-            setpoints_N2[drone] = act.setpoint_2
-            if act.word is not None:
-                words[drone] = act.word
-            if act.phase is Phase.LANDED:
-                self.world.land(drone)
+            self._links[drone].send_up(readings)
+            self._think(drone, words)
         self._deliver(words, present, connected)
-        self.world.step(setpoints_N2, self.rule.period_s)
+        self._move(present)
         self._ticks += 1
+
+    def _think(self, drone: int, words: dict[int, bytes]) -> None:
+        """Let a drone's brain act on what has reached it by the end of the period."""
+        link = self._links[drone]
+        arrived = link.at_brain(self.world.now_s + self.rule.period_s - 1e-6)
+        if arrived is None:
+            return
+        at_s, readings = arrived
+        mail, self._mail[drone] = self._mail[drone], []
+        begun_s = time.perf_counter()
+        act = self.pilots[drone].tick(readings, mail)
+        self._loops_s.append(time.perf_counter() - begun_s)
+        link.send_down(at_s, readings.at_s, act.setpoint_2)
+        if act.word is not None:
+            words[drone] = act.word
+        if act.phase is Phase.LANDED:
+            self.world.land(drone)
+
+    def _move(self, present: Sequence[int]) -> None:
+        """Let the period pass, each drone flying by the setpoint that it has, or stopping."""
+        begin_s, period_s = self.world.now_s, self.rule.period_s
+        latest = dict.fromkeys(present, -np.inf)
+        for part in range(_SUB_TICKS):
+            setpoints_N2 = np.zeros((len(self.pilots), 2))
+            for drone in present:
+                come = self._links[drone].at_drone(begin_s + part * period_s / _SUB_TICKS)
+                if come is not None:
+                    latest[drone] = come[0]
+                    # What was made of readings from before the last period is stale: stop.
+                    if begin_s - come[0] < 1.5 * period_s:
+                        setpoints_N2[drone] = come[1]
+            self.world.step(setpoints_N2, period_s / _SUB_TICKS)
+        self._missed += sum(made_s < begin_s - 1e-6 for made_s in latest.values())
+
+    def start_line(self) -> dict[str, Any]:
+        """The first line of a record of this flight."""
+        targets = self.world.ground.targets_T2
+        return start_line(self.chart, self.world.layer, targets, len(self.pilots))
+
+    def frame(self) -> dict[str, Any]:
+        """The line of a record for now."""
+        share = self.coverage()
+        fresh = np.flatnonzero(self._seen_C & ~self._shown_C)
+        self._shown_C |= self._seen_C
+        up = self.flying()
+        at_N2 = np.round(self.world.bodies.positions_N2, 2)
+        return {
+            "kind": "frame",
+            "at_s": round(self.world.now_s, 2),
+            "coverage": round(share, 4),
+            "seen": fresh.tolist(),
+            "drones": [
+                [i, float(at_N2[i, 0]), float(at_N2[i, 1]), str(pilot.phase), pilot.goal_point()]
+                for i, pilot in enumerate(self.pilots)
+                if i in up
+            ],
+            "links": [[i, j] for i in up for j in self.pilots[i].hears() if i < j and j in up],
+            "loop_ms": round(1e3 * float(np.median(self._loops_s[-100:] or [0.0])), 3),
+            "collisions": len(self.world.collisions),
+        }
 
     def _deliver(
         self,
@@ -237,8 +270,18 @@ class Mission:
             least_gap_m=self.world.least_gap_m,
             landed=int((~self.world.flying_N).sum()),
             words_bytes=self.words_bytes,
+            link_bytes=self._link_bytes(),
+            missed_deadlines=self._missed,
+            loop_p50_s=float(np.percentile(self._loops_s or [0.0], 50)),
+            loop_p99_s=float(np.percentile(self._loops_s or [0.0], 99)),
+            lost=self.alive.count(False),
             curve=tuple(curve),
         )
+
+    def _link_bytes(self) -> int:
+        """What went over links to brains elsewhere."""
+        remote = self.rule.brain != LinkRule()
+        return sum(link.num_bytes for link in self._links) if remote else 0
 
     def _confirmed(self, drone: int) -> list[Floats]:
         return self.pilots[drone].targets.confirmed() if self.alive[drone] else []

@@ -1,0 +1,175 @@
+"""`sextant swarm`: fly a search-and-map mission, run one drone, watch, measure."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sextant.cli.times import TIME_HELP, seconds
+from sextant.errors import InputError
+
+if TYPE_CHECKING:
+    from sextant.systems.swarm.mission.stepped import Flown, MissionRule
+
+_SubParsers = argparse._SubParsersAction
+_ROUND_TRIPS_S = {"onboard": 0.0, "edge": 0.008, "cloud": 0.075}
+"""Without --round-trip; the textbook's: 8 ms to an edge, 50 to 100 ms to a cloud."""
+_MOST_DRONES = 64
+
+
+def add_parser(commands: _SubParsers[argparse.ArgumentParser]) -> None:
+    """Adds `swarm` and its commands."""
+    what = "fly a drone swarm that agrees without a chief"
+    parser = commands.add_parser(
+        "swarm",
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        epilog="example: sextant swarm fly --map warehouse.yaml --drones 8 --stepped",
+    )
+    of_swarm = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_fly(of_swarm)
+
+
+def _add_fly(commands: _SubParsers[argparse.ArgumentParser]) -> None:
+    what = "a mission: search a map that nobody knows, find the targets, come home"
+    parser = commands.add_parser(
+        "fly",
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}. {TIME_HELP}.",
+        epilog="example: sextant swarm fly --map maze.map --drones 8 --loss 0.2 --stepped",
+    )
+    parser.add_argument(
+        "--map", required=True, metavar="FILE", help="ROS map_server .yaml, or MovingAI .map"
+    )
+    parser.add_argument("--cell", type=float, metavar="M", help="metres a cell of a .map (1)")
+    parser.add_argument("--drones", type=int, default=4, metavar="N", help="(4)")
+    parser.add_argument("--targets", type=int, default=6, metavar="N", help="hidden (6)")
+    parser.add_argument("--brain", choices=tuple(_ROUND_TRIPS_S), default="onboard")
+    parser.add_argument("--round-trip", metavar="T", help="to the brain (edge 8 ms, cloud 75 ms)")
+    parser.add_argument("--loss", type=float, default=0.0, metavar="P", help="of a word (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="(0)")
+    parser.add_argument("--most", default="600 s", metavar="T", help="ended after (600 s)")
+    parser.add_argument(
+        "--stepped", action="store_true", help="in one process and in lock step: deterministic"
+    )
+    parser.add_argument("--record", metavar="FILE", help="write the flight, a line a frame")
+    parser.add_argument("--video", metavar="FILE", help="draw the flight as a .gif")
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    parser.set_defaults(run=_fly)
+
+
+def _fly(args: argparse.Namespace) -> int:
+    from sextant.systems.swarm.mission.stepped import Mission
+    from sextant.systems.swarm.world.maps import read_map
+
+    rule = _rule(args)
+    grid = read_map(Path(args.map), cell_m=args.cell)
+    if args.video is not None and not args.video.endswith(".gif"):
+        raise InputError("a video is a .gif", where="--video", hint="--video flight.gif")
+    if not args.stepped:
+        raise InputError("only --stepped missions fly yet", where="--stepped")
+    mission = Mission(grid, rule)
+    with tempfile.TemporaryDirectory(prefix="sextant-swarm-") as spare:
+        wanted = args.record or args.video
+        record = Path(args.record) if args.record else Path(spare) / "flight.jsonl"
+        flown = _recorded(mission, record) if wanted else mission.fly(_progress)
+        if args.video is not None:
+            from sextant.systems.swarm.sight.video import write_gif
+
+            write_gif(record, Path(args.video))
+    _say(_figures(flown), as_json=args.json)
+    return 0
+
+
+def _rule(args: argparse.Namespace) -> MissionRule:
+    """The mission that was asked for.
+
+    Raises:
+        InputError: an option is out of bounds.
+    """
+    from sextant.systems.swarm.mission.stepped import MissionRule
+    from sextant.systems.swarm.placement.link import LinkRule
+    from sextant.systems.swarm.world.world import WorldRule
+
+    if not 1 <= args.drones <= _MOST_DRONES:
+        raise InputError(f"{args.drones} drones", where="--drones", hint=f"1 to {_MOST_DRONES}")
+    if not 0.0 <= args.loss < 1.0:
+        raise InputError(f"a loss of {args.loss}", where="--loss", hint="0 or more, below 1")
+    if args.targets < 0:
+        raise InputError(f"{args.targets} targets", where="--targets", hint="0 or more")
+    if args.seed < 0:
+        raise InputError(f"a seed of {args.seed}", where="--seed", hint="0 or more")
+    trip_s = _ROUND_TRIPS_S[args.brain]
+    if args.round_trip is not None:
+        if args.brain == "onboard":
+            raise InputError(
+                "a brain on board has no round trip", where="--round-trip", hint="--brain edge"
+            )
+        trip_s = seconds(args.round_trip, "--round-trip", most_s=60.0, or_zero=True)
+    return MissionRule(
+        drones=args.drones,
+        num_targets=args.targets,
+        loss_probability=args.loss,
+        most_s=seconds(args.most, "--most", most_s=86_400.0),
+        brain=LinkRule(round_trip_s=trip_s),
+        world=WorldRule(seed=args.seed),
+    )
+
+
+def _recorded(mission: Any, path: Path) -> Flown:
+    from sextant.systems.swarm.mission.record import Record
+
+    with Record(path) as record:
+        record.add(mission.start_line())
+
+        def each(flying: Any) -> None:
+            record.add(flying.frame())
+            _progress(flying)
+
+        flown: Flown = mission.fly(each)
+        record.add({"kind": "end", **_figures(flown)})
+    return flown
+
+
+def _progress(mission: Any) -> None:
+    now_s = mission.world.now_s
+    if sys.stderr.isatty():
+        up = len(mission.flying())
+        text = f"{now_s:6.1f} s  {100 * mission.coverage():5.1f}% seen  {up} in the air"
+        print(f"\r{text}", end="", file=sys.stderr, flush=True)
+
+
+def _figures(flown: Flown) -> dict[str, Any]:
+    """The object of `fly --json`."""
+    gap_m = flown.least_gap_m
+    return {
+        "collisions": len(flown.collisions),
+        "coverage": round(flown.coverage, 4),
+        "time_to_95_s": flown.time_to_95_s,
+        "targets_found": flown.targets_found,
+        "targets": flown.targets,
+        "false_alarms": flown.false_alarms,
+        "loop_p50_s": flown.loop_p50_s,
+        "loop_p99_s": flown.loop_p99_s,
+        "missed_deadlines": flown.missed_deadlines,
+        "min_separation_m": round(gap_m, 3) if gap_m < 1e6 else None,
+        "bytes": flown.words_bytes + flown.link_bytes,
+        "lost_drones": flown.lost,
+        "landed": flown.landed,
+        "seconds": round(flown.seconds, 2),
+    }
+
+
+def _say(figures: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(figures))
+        return
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
+    for name, value in figures.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        print(f"{name:18} {shown}")

@@ -1,0 +1,66 @@
+"""Places of a mission: its chart, what can be reached, and where to start.
+
+Shape suffixes: N drones, C cells of the chart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sextant.errors import InputError
+from sextant.systems.swarm.drone.chart import Chart
+from sextant.systems.swarm.drone.safety import SafetyRule
+from sextant.systems.swarm.world.grid import Floats, Grid, Layer
+
+_LEAST_CELL_M = 0.25
+
+
+def chart_of(grid: Grid) -> Chart:
+    """The chart of a map: its own cells, or a few of them together where they are fine."""
+    times = max(1, round(_LEAST_CELL_M / grid.cell_m))
+    rows, columns = grid.heights_RC.shape
+    return Chart(
+        rows=-(-rows // times),
+        columns=-(-columns // times),
+        cell_m=times * grid.cell_m,
+        origin_m=grid.origin_m,
+    )
+
+
+def reachable(layer: Layer, chart: Chart, starts_N2: Floats, clearance_m: float) -> np.ndarray:
+    """The cells of a chart that a drone can fly to from some start [C]."""
+    from scipy import ndimage
+
+    centres = chart.centres(np.arange(chart.num_cells))
+    free = np.array([layer.distance(point, clearance_m) > clearance_m for point in centres])
+    labels, _ = ndimage.label(free.reshape(chart.rows, chart.columns))
+    from_starts = labels.ravel()[chart.cells(starts_N2)]
+    return np.asarray(np.isin(labels.ravel(), from_starts[from_starts > 0]))
+
+
+def starts_on(layer: Layer, chart: Chart, count: int, rule: SafetyRule, seed: int) -> Floats:
+    """Places to start from, near one another, in the largest free region.
+
+    Raises:
+        InputError: there are fewer places than drones.
+    """
+    from scipy import ndimage
+
+    apart_m = 2 * (rule.radius_m + rule.margin_m) + 0.3
+    centres = chart.centres(np.arange(chart.num_cells))
+    near_m = rule.radius_m + rule.margin_m + 0.1
+    free = np.array([layer.distance(point, near_m) > near_m for point in centres])
+    labels, num = ndimage.label(free.reshape(chart.rows, chart.columns))
+    if not num:
+        raise InputError("no place on the map is wide enough for a drone", where="--map")
+    sizes = np.bincount(labels.ravel())[1:]
+    places = centres[labels.ravel() == 1 + int(sizes.argmax())]
+    first = places[np.random.default_rng((seed, 9)).integers(len(places))]
+    chosen: list[Floats] = []
+    for place in places[np.argsort(np.hypot(*(places - first).T), kind="stable")]:
+        if all(np.hypot(*(place - other)) > apart_m for other in chosen):
+            chosen.append(place)
+            if len(chosen) == count:
+                return np.array(chosen)
+    what = f"{count} drones, and places for {len(chosen)}"
+    raise InputError(what, where="--drones", hint="fewer drones, or a larger map")

@@ -1,0 +1,1 @@
+"""Where the brain is: on board, or behind a link."""

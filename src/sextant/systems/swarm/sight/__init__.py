@@ -1,0 +1,1 @@
+"""Seeing a flight: a page and a video, from the same record."""

@@ -1,0 +1,94 @@
+"""A flight as an animated GIF, drawn without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from sextant.errors import InputError
+from sextant.systems.swarm.mission.record import FRAME_S, read_record
+
+_SIDE = 480
+_MOST_FRAMES = 400
+_TRAIL = 25
+_WALL, _DARK, _SEEN = (40, 44, 52), (225, 228, 232), (255, 255, 255)
+_HUES = 12
+
+
+def write_gif(record: Path, out: Path) -> int:
+    """Draw a record; returns the number of pictures.
+
+    Raises:
+        InputError: the record is none, or the file is not to be a .gif.
+    """
+    if out.suffix != ".gif":
+        raise InputError("a video is a .gif", where=str(out), hint="--video flight.gif")
+    lines = list(read_record(record))
+    frames = [line for line in lines if line["kind"] == "frame"]
+    if not frames:
+        raise InputError("a record without a frame", where=str(record))
+    every = -(-len(frames) // _MOST_FRAMES)
+    pictures = list(_pictures(lines[0], frames, every))
+    part = out.with_name(out.name + ".part")
+    pictures[0].save(
+        part,
+        format="GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=round(1000 * FRAME_S / 2),
+        loop=0,
+    )
+    part.replace(out)
+    return len(pictures)
+
+
+def _pictures(
+    start: dict[str, Any], frames: list[dict[str, Any]], every: int
+) -> Iterator[Image.Image]:
+    rows, columns = start["rows"], start["columns"]
+    scale = max(1, _SIDE // max(rows, columns))
+    cells = np.full((rows * columns, 3), _DARK, np.uint8)
+    trails: dict[int, list[tuple[float, float]]] = {}
+    for number, frame in enumerate(frames):
+        cells[frame["seen"]] = _SEEN
+        cells[start["blocked"]] = _WALL
+        for name, x, y, *_ in frame["drones"]:
+            trails.setdefault(name, []).append(_at(start, x, y, scale))
+        if number % every:
+            continue
+        image = Image.fromarray(cells.reshape(rows, columns, 3)[::-1]).resize(
+            (columns * scale, rows * scale), Image.Resampling.NEAREST
+        )
+        _draw(ImageDraw.Draw(image), start, frame, trails, scale)
+        yield image.quantize(64)
+
+
+def _draw(
+    pen: ImageDraw.ImageDraw,
+    start: dict[str, Any],
+    frame: dict[str, Any],
+    trails: dict[int, list[tuple[float, float]]],
+    scale: int,
+) -> None:
+    size = max(3.0, 0.3 / start["cell_m"] * scale)
+    for x, y in start["targets"]:
+        u, v = _at(start, x, y, scale)
+        pen.line((u - size, v, u + size, v), fill=(200, 30, 30))
+        pen.line((u, v - size, u, v + size), fill=(200, 30, 30))
+    for name, x, y, *_ in frame["drones"]:
+        hue = Image.new("HSV", (1, 1), (255 * (name % _HUES) // _HUES, 220, 190)).convert("RGB")
+        colour = hue.getpixel((0, 0))
+        u, v = _at(start, x, y, scale)
+        pen.line([*trails[name][-_TRAIL:], (u, v)], fill=colour, width=1)
+        pen.ellipse((u - size, v - size, u + size, v + size), fill=colour)
+    pen.text((4, 2), f"{frame['at_s']:.0f} s  {100 * frame['coverage']:.0f}%", fill=(20, 90, 200))
+
+
+def _at(start: dict[str, Any], x: float, y: float, scale: int) -> tuple[float, float]:
+    """Pixels of a place."""
+    (left, low), cell_m = start["origin_m"], start["cell_m"]
+    return (x - left) / cell_m * scale, (start["rows"] - (y - low) / cell_m) * scale
