@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,13 @@ from sextant.cli.times import TIME_HELP, seconds
 from sextant.errors import InputError
 
 if TYPE_CHECKING:
-    from sextant.systems.swarm.mission.stepped import Flown, MissionRule
+    from sextant.systems.swarm.mission.stepped import Flown, Mission, MissionRule
 
 _SubParsers = argparse._SubParsersAction
 _ROUND_TRIPS_S = {"onboard": 0.0, "edge": 0.008, "cloud": 0.075}
 """Without --round-trip; the textbook's: 8 ms to an edge, 50 to 100 ms to a cloud."""
 _MOST_DRONES = 64
+_PORT = 8766
 
 
 def add_parser(commands: _SubParsers[argparse.ArgumentParser]) -> None:
@@ -32,6 +34,9 @@ def add_parser(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     )
     of_swarm = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_fly(of_swarm)
+    _add_watch(of_swarm)
+    _add_process(of_swarm, "drone", "one drone, on its own computer", _drone)
+    _add_process(of_swarm, "simulate", "the physics of a mission, and nothing else", _simulate)
 
 
 def _add_fly(commands: _SubParsers[argparse.ArgumentParser]) -> None:
@@ -62,27 +67,127 @@ def _add_fly(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_fly)
 
 
-def _fly(args: argparse.Namespace) -> int:
-    from sextant.systems.swarm.mission.stepped import Mission
-    from sextant.systems.swarm.world.maps import read_map
+def _add_watch(commands: _SubParsers[argparse.ArgumentParser]) -> None:
+    what = "a page with the map, the drones and who does what, live or from a record"
+    parser = commands.add_parser(
+        "watch",
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}. Only this machine is served.",
+        epilog="example: sextant swarm watch --record flight.jsonl --port 8766",
+    )
+    parser.add_argument("--record", required=True, metavar="FILE", help="of `swarm fly --record`")
+    parser.add_argument(
+        "--port", type=int, default=_PORT, metavar="P", help=f"0 takes a free one ({_PORT})"
+    )
+    parser.set_defaults(run=_watch)
 
+
+def _watch(args: argparse.Namespace) -> int:
+    from sextant.systems.swarm.sight.watch import server
+
+    if not 0 <= args.port < 65536:
+        raise InputError(f"port {args.port}", where="--port")
+    with server(Path(args.record), args.port) as serving:
+        print(f"http://127.0.0.1:{serving.server_port}/", flush=True)
+        serving.serve_forever()
+    return 0
+
+
+def _add_process(
+    commands: _SubParsers[argparse.ArgumentParser],
+    name: str,
+    what: str,
+    run: Callable[[argparse.Namespace], int],
+) -> None:
+    parser = commands.add_parser(
+        name,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}. `swarm fly` writes the file and runs this.",
+        epilog=f"example: sextant swarm {name} --config {name}.json",
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="its orders, as JSON")
+    parser.set_defaults(run=run)
+
+
+def _drone(args: argparse.Namespace) -> int:
+    from sextant.systems.swarm.drone.process import run_drone
+    from sextant.systems.swarm.mission.orders import DroneOrders, read_orders
+
+    run_drone(read_orders(Path(args.config), DroneOrders))
+    return 0
+
+
+def _simulate(args: argparse.Namespace) -> int:
+    from sextant.systems.swarm.mission.orders import WorldOrders, read_orders
+    from sextant.systems.swarm.world.process import run_world
+
+    run_world(read_orders(Path(args.config), WorldOrders))
+    return 0
+
+
+def _fly(args: argparse.Namespace) -> int:
     rule = _rule(args)
-    grid = read_map(Path(args.map), cell_m=args.cell)
     if args.video is not None and not args.video.endswith(".gif"):
         raise InputError("a video is a .gif", where="--video", hint="--video flight.gif")
-    if not args.stepped:
-        raise InputError("only --stepped missions fly yet", where="--stepped")
-    mission = Mission(grid, rule)
-    with tempfile.TemporaryDirectory(prefix="sextant-swarm-") as spare:
-        wanted = args.record or args.video
-        record = Path(args.record) if args.record else Path(spare) / "flight.jsonl"
-        flown = _recorded(mission, record) if wanted else mission.fly(_progress)
+    with tempfile.TemporaryDirectory(prefix="sextant-swarm-") as folder:
+        record = Path(args.record) if args.record else Path(folder) / "flight.jsonl"
+        if args.stepped:
+            figures = _fly_stepped(args, rule, record)
+        else:
+            figures = _fly_processes(args, rule, record, Path(folder))
         if args.video is not None:
             from sextant.systems.swarm.sight.video import write_gif
 
             write_gif(record, Path(args.video))
-    _say(_figures(flown), as_json=args.json)
+    _say(figures, as_json=args.json)
     return 0
+
+
+def _fly_stepped(args: argparse.Namespace, rule: MissionRule, record: Path) -> dict[str, Any]:
+    from sextant.systems.swarm.mission.stepped import Mission
+    from sextant.systems.swarm.world.maps import read_map
+
+    mission = Mission(read_map(Path(args.map), cell_m=args.cell), rule)
+    return _figures(_recorded(mission, record))
+
+
+def _fly_processes(
+    args: argparse.Namespace, rule: MissionRule, path: Path, folder: Path
+) -> dict[str, Any]:
+    from sextant.systems.swarm.mission.launch import Flight
+    from sextant.systems.swarm.mission.record import Record
+
+    if args.brain != "onboard":
+        raise InputError("a brain elsewhere flies --stepped only", where="--brain")
+    flight = Flight(
+        Path(args.map),
+        folder,
+        cell_m=args.cell,
+        drones=rule.drones,
+        targets=rule.num_targets,
+        loss=rule.loss_probability,
+        seed=rule.world.seed,
+        most_s=rule.most_s,
+    )
+    try:
+        with Record(path) as record:
+            record.add(flight.start_line())
+            flight.start()
+
+            def each(frame: dict[str, Any]) -> None:
+                record.add(frame)
+                _progress(frame)
+
+            try:
+                figures = flight.watch(each)
+            except KeyboardInterrupt:
+                flight.abort()
+                flight.watch(each)
+                raise
+            record.add({"kind": "end", **figures})
+    finally:
+        flight.close()
+    return figures
 
 
 def _rule(args: argparse.Namespace) -> MissionRule:
@@ -120,26 +225,26 @@ def _rule(args: argparse.Namespace) -> MissionRule:
     )
 
 
-def _recorded(mission: Any, path: Path) -> Flown:
+def _recorded(mission: Mission, path: Path) -> Flown:
     from sextant.systems.swarm.mission.record import Record
 
     with Record(path) as record:
         record.add(mission.start_line())
 
-        def each(flying: Any) -> None:
-            record.add(flying.frame())
-            _progress(flying)
+        def each(flying: Mission) -> None:
+            frame = flying.frame()
+            record.add(frame)
+            _progress(frame)
 
-        flown: Flown = mission.fly(each)
+        flown = mission.fly(each)
         record.add({"kind": "end", **_figures(flown)})
     return flown
 
 
-def _progress(mission: Any) -> None:
-    now_s = mission.world.now_s
+def _progress(frame: dict[str, Any]) -> None:
     if sys.stderr.isatty():
-        up = len(mission.flying())
-        text = f"{now_s:6.1f} s  {100 * mission.coverage():5.1f}% seen  {up} in the air"
+        up, share = len(frame["drones"]), 100 * frame["coverage"]
+        text = f"{frame['at_s']:6.1f} s  {share:5.1f}% seen  {up} in the air"
         print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
 

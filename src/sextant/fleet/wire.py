@@ -124,6 +124,11 @@ def connect(endpoint: str) -> Any:
     return zenoh().open(_config(listen=[], connect=[endpoint]))
 
 
+def peer(endpoint: str, others: list[str]) -> Any:
+    """A session among equals: it listens at one endpoint, and connects to those of others."""
+    return zenoh().open(_config(listen=[endpoint], connect=others))
+
+
 def direct(call: Any) -> Any:
     """A handler that is called on the wire's own thread: it must not take long, nor wait."""
     return zenoh().handlers.Callback(call, indirect=False)

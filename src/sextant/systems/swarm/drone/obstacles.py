@@ -24,6 +24,7 @@ _NOW_S = 0.11
 _HEED_M = 5.0
 _SAME_M = 0.12
 _PUSH_PER_S = 5.0
+_LEAST_SPARE_M = 0.02
 _STRIDE = 1 << 20
 _AROUND = tuple(across * _STRIDE + up for across in (-1, 0, 1) for up in (-1, 0, 1))
 
@@ -124,13 +125,22 @@ class Obstacles:
         near_N2 = np.concatenate([walls_M2, ways_L2 * (gaps_L + self._hull_m)[:, None]])
         return Bounds(
             points_M2=walls_M2,
-            # Who is too near already may not come nearer, but may leave.
-            hulls_M=np.minimum(self._hull_m, np.hypot(*walls_M2.T) - 1e-3),
+            hulls_M=self._hulls(np.hypot(*walls_M2.T)),
             ways_L2=ways_L2,
             gaps_L=np.maximum(0.5 * (gaps_L + own_L - reach_L), 0.0),
             push_2=_push(near_N2, self._hull_m),
             over_m=float((own_L + reach_L - gaps_L).max(initial=-np.inf, where=own_L > 0)),
         )
+
+    def _hulls(self, far_M: Floats) -> Floats:
+        """How near the way may come to each wall.
+
+        Who is too near already may not come nearer, but may leave, or go on along the wall: the
+        margin is what it is there for. In a narrow corridor the middle is hardly far enough.
+        """
+        least_m = self._rule.radius_m + 3.0 * self._sensors.range_noise_m + _LEAST_SPARE_M
+        hull_m = float(np.clip(far_M.min(initial=np.inf), least_m, self._hull_m))
+        return np.minimum(hull_m, far_M) - 1e-3
 
     def _age(self, now_s: float) -> None:
         while self._young and now_s - self._young[0].at_s > _STOOD_S:

@@ -6,12 +6,18 @@ Shape suffixes: P pixels along a side of the patch.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
+from sextant.errors import missing_engine
 from sextant.systems.swarm.world.grid import Floats
 from sextant.systems.swarm.world.ground import CameraRule, blob
+
+NET_FILE = Path(__file__).parent / "net" / "perception.onnx"
+NET_THRESHOLD = 2.0
+"""The log-odds from which a peak of the net is a sighting."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,16 +58,62 @@ class MatchedFilter:
         return peaks(likeness_PP, self._rule, self._threshold)
 
 
-def peaks(score_PP: np.ndarray, rule: CameraRule, threshold: float) -> list[Sighting]:
-    """The highest points of a score map, none within a target's breadth of a higher one."""
-    rim = max(1, round(rule.target_m / rule.pixel_m))
+class OnnxDetector:
+    """The project's net; `net/train.py` makes it, `net/perception.json` has its figures."""
+
+    def __init__(
+        self, rule: CameraRule, file: Path = NET_FILE, threshold: float = NET_THRESHOLD
+    ) -> None:
+        """Load the net.
+
+        Raises:
+            EngineError: ONNX Runtime is not installed.
+        """
+        try:
+            import onnxruntime
+        except ImportError:
+            raise missing_engine("onnxruntime", "swarm") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._net: Any = onnxruntime.InferenceSession(
+            file.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+        self._rule, self._threshold = rule, threshold
+
+    def detect(self, patch_PP: np.ndarray) -> list[Sighting]:
+        """Peaks of the net's score, which has a cell for every second pixel."""
+        (score,) = self._net.run(None, {"patch": patch_PP.astype(np.float32)[None, None]})
+        middle = (self._rule.pixels - 1) / 4
+        return peaks(score[0, 0], self._rule, self._threshold, cell_pixels=2, middle=middle)
+
+
+def peaks(
+    score_PP: np.ndarray,
+    rule: CameraRule,
+    threshold: float,
+    *,
+    cell_pixels: int = 1,
+    middle: float | None = None,
+) -> list[Sighting]:
+    """The highest points of a score map, none within a target's breadth of a higher one.
+
+    Args:
+        score_PP: a score for each cell.
+        rule: of the camera.
+        threshold: the least score.
+        cell_pixels: pixels along a side of a cell.
+        middle: where among the cells the patch's middle is; that of the map by default.
+    """
+    cell_m = rule.pixel_m * cell_pixels
+    rim = max(1, round(rule.target_m / cell_m))
+    middle = (len(score_PP) - 1) / 2 if middle is None else middle
     left_PP = np.full_like(score_PP, -np.inf)
     left_PP[rim:-rim, rim:-rim] = score_PP[rim:-rim, rim:-rim]
     found = []
     while (score := float(left_PP.max())) >= threshold:
         row, column = np.unravel_index(int(left_PP.argmax()), left_PP.shape)
-        middle = (rule.pixels - 1) / 2
-        offset_2 = (np.array([column, row]) - middle) * rule.pixel_m
+        offset_2 = (np.array([column, row]) - middle) * cell_m
         found.append(Sighting(offset_2=offset_2, score=score))
         low = max(0, row - 2 * rim), max(0, column - 2 * rim)
         left_PP[low[0] : row + 2 * rim + 1, low[1] : column + 2 * rim + 1] = -np.inf

@@ -114,7 +114,7 @@ class Pilot:
         self._cells: dict[int, int] = {}
         self._goal: int | None = None
         self._tick = 0
-        self._last_s = 0.0
+        self._last_s, self._last_2 = 0.0, rule.home_2
         self._last_far: tuple[float, Floats] | None = None
         self._avoid: dict[int, float] = {}
         self._idle_s: float | None = None
@@ -132,7 +132,7 @@ class Pilot:
             words: what came from its peers since the last tick.
             stage: opened around each stage, for whoever keeps books of time.
         """
-        self._last_s = readings.at_s
+        self._last_s, self._last_2 = readings.at_s, readings.position_2
         with stage("perceive"):
             self._perceive(readings)
         with stage("map"):
@@ -147,7 +147,9 @@ class Pilot:
             self._setpoint_2 = self._control(readings)
         with stage("speak"):
             speaks = self._tick % _WORD_TICKS == self.rule.name % _WORD_TICKS
-            word = self._speak(readings) if speaks else None
+            word = None
+            if speaks:
+                word = self._speak(readings.at_s, readings.position_2, readings.velocity_2)
         self._tick += 1
         return Act(setpoint_2=self._setpoint_2, phase=self.phase, word=word)
 
@@ -166,6 +168,10 @@ class Pilot:
     def hears(self) -> list[int]:
         """Whom it has heard of late."""
         return sorted(n.name for n in self._neighbours.alive(self._last_s))
+
+    def last_word(self) -> bytes:
+        """What it has to say once it has landed, a little later than anything before."""
+        return self._speak(self._last_s + 1e-3, self._last_2, np.zeros(2))
 
     def _perceive(self, readings: Readings) -> None:
         if readings.patch_PP is not None:
@@ -318,19 +324,19 @@ class Pilot:
         points = self.rule.chart.centres(np.array(cells[:most][every - 1 :: every], np.int64))
         return tuple((float(x), float(y)) for x, y in points)
 
-    def _speak(self, readings: Readings) -> bytes:
+    def _speak(self, now_s: float, at_2: Floats, velocity_2: Floats) -> bytes:
         full = self._tick % _VERSION_TICKS == self.rule.name % _VERSION_TICKS
         speaker = Neighbour(
             name=self.rule.name,
-            at_s=readings.at_s,
-            position_2=readings.position_2,
-            velocity_2=readings.velocity_2,
+            at_s=now_s,
+            position_2=at_2,
+            velocity_2=velocity_2,
             landed=self.phase is Phase.LANDED,
             promise_m_s=self._promises.give(
-                readings.at_s,
-                readings.position_2,
-                float(np.hypot(*readings.velocity_2)),
-                self._neighbours.alive(readings.at_s),
+                now_s,
+                at_2,
+                float(np.hypot(*velocity_2)),
+                self._neighbours.alive(now_s),
             ),
             rank=self._standing.rank,
             way_2=self._way(),
@@ -339,9 +345,9 @@ class Pilot:
             speaker=speaker,
             mission=self.rule.mission,
             abort=self.aborted,
-            changes=tuple(self._news(readings.at_s)),
+            changes=tuple(self._news(now_s)),
             versions=self.shared.versions() if full else None,
-            beliefs=self.auction.beliefs(readings.at_s) if full else None,
+            beliefs=self.auction.beliefs(now_s) if full else None,
             estimates=self.targets.estimates() if full else {},
         ).pack()
 

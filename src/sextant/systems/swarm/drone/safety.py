@@ -121,7 +121,8 @@ def nearest_allowed(
 ) -> Floats:
     """The allowed velocity nearest to the wanted one; where none is, a stop.
 
-    Candidates are the wanted velocity, parts of it, standing still, and a fan of speeds.
+    Candidates are the wanted velocity, parts of it, those turned a little, standing still, and a
+    fan of speeds all around.
 
     Args:
         wanted_2: the wish.
@@ -135,7 +136,7 @@ def nearest_allowed(
     limit_m_s = rule.speed_m_s if limit_m_s is None else limit_m_s
     wanted_2 = wanted_2 + bounds.push_2
     wanted_2 = wanted_2 * min(1.0, limit_m_s / max(_length(wanted_2), 1e-9))
-    candidates_K2 = np.concatenate([wanted_2 * _PARTS[:, None], _fan(limit_m_s)])
+    candidates_K2 = np.concatenate([(_TURNS @ wanted_2).reshape(-1, 2), _fan(limit_m_s)])
     excess_K = bounds.excess_m(candidates_K2, rule)
     cost_K = ((candidates_K2 - wanted_2) ** 2).sum(axis=1)
     allowed_K = excess_K <= 1e-9
@@ -146,7 +147,18 @@ def nearest_allowed(
 
 _TOLERANCE_M = 0.02
 _SLOW_M_S = 0.3
-_PARTS = np.array([1.0, 0.75, 0.5, 0.25, 0.0])
+_PARTS = np.array([1.0, 0.75, 0.5, 0.25, 0.1, 0.0])
+
+
+def _turns() -> Floats:
+    """Parts of a vector, straight on and turned by a few degrees to either side, as matrices."""
+    angles = np.radians([0.0, 4.0, -4.0, 9.0, -9.0])
+    cos, sin = np.cos(angles), np.sin(angles)
+    turned = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
+    return np.asarray((_PARTS[:, None, None, None] * turned).reshape(-1, 2, 2))
+
+
+_TURNS = _turns()
 
 
 def _length(vector_2: Floats) -> float:
@@ -155,7 +167,7 @@ def _length(vector_2: Floats) -> float:
 
 @cache
 def _fan(speed_m_s: float) -> Floats:
-    angles = np.arange(36) * (2.0 * np.pi / 36)
+    angles = np.arange(24) * (2.0 * np.pi / 24)
     ways = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     speeds = speed_m_s * np.array([0.1, 0.25, 0.5, 0.75, 1.0])
     return np.asarray((speeds[:, None, None] * ways).reshape(-1, 2))

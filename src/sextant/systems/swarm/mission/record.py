@@ -55,6 +55,7 @@ class Record:
     def add(self, line: Mapping[str, Any]) -> None:
         """Add a line."""
         self._file.write(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n")
+        self._file.flush()
 
     def __enter__(self) -> Record:
         return self

@@ -1,0 +1,1 @@
+"""The perception net as it is shipped, and the script that makes it anew."""

@@ -1,0 +1,225 @@
+"""One drone as a process of its own: a loop with a deadline, between a vehicle and its peers."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sextant.axes import Axis
+from sextant.fleet import wire
+from sextant.fleet.ledger import Ledger
+from sextant.systems.swarm.drone.chart import Chart
+from sextant.systems.swarm.drone.pilot import Act, Phase, Pilot, PilotRule
+from sextant.systems.swarm.drone.safety import SafetyRule
+from sextant.systems.swarm.drone.vehicle import Vehicle
+from sextant.systems.swarm.mission.orders import DroneOrders, publish
+from sextant.systems.swarm.mission.wire import Keys, WireVehicle, pack
+from sextant.systems.swarm.world.sensors import Readings
+
+_AXES = {
+    "perceive": Axis.INFERENCE,
+    "map": Axis.INTELLIGENCE,
+    "agree": Axis.COORDINATION,
+    "plan": Axis.INTELLIGENCE,
+    "control": Axis.INTELLIGENCE,
+    "speak": Axis.COORDINATION,
+}
+_REACT_PERIODS = 3.0
+"""From readings being made to a setpoint from them acting: the loop, and both ways on the wire."""
+_BLIND_S = 5.0
+_READY_S = 60.0
+_HELLO_S = 0.2
+_TELL_TICKS = 4
+_LAST_WORDS = 5
+
+
+class Books:
+    """How long each stage took, charged to the ledger too."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.stages_s: dict[str, list[float]] = {name: [] for name in _AXES}
+        self.loops_s: list[float] = []
+        self.missed = 0
+        self.words_bytes = 0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Opened around a stage."""
+        begun_s = time.perf_counter()
+        with self.ledger.busy(_AXES[name]):
+            yield
+        self.stages_s[name].append(time.perf_counter() - begun_s)
+
+    def figures(self) -> dict[str, Any]:
+        """What they come to."""
+        loops_s = self.loops_s or [0.0]
+        return {
+            "ticks": len(self.loops_s),
+            "missed_deadlines": self.missed,
+            "loop_p50_s": float(np.percentile(loops_s, 50)),
+            "loop_p99_s": float(np.percentile(loops_s, 99)),
+            "stages_p50_s": {n: float(np.median(t or [0.0])) for n, t in self.stages_s.items()},
+            "words_bytes": self.words_bytes,
+            "cpu_s": time.process_time(),
+        }
+
+
+class Mailbox:
+    """Words of peers that came since the last tick; some are dropped, to try out a bad link."""
+
+    def __init__(self, loss: float, seed: int) -> None:
+        self._loss, self._stream = loss, np.random.default_rng(seed)
+        self._words: list[bytes] = []
+        self._lock = threading.Lock()
+
+    def hear(self, sample: Any) -> None:
+        """Take in a word."""
+        with self._lock:
+            if self._stream.random() >= self._loss:
+                self._words.append(sample.payload.to_bytes())
+
+    def empty(self) -> list[bytes]:
+        """All words, each once."""
+        with self._lock:
+            words, self._words = self._words, []
+        return words
+
+
+def run_drone(orders: DroneOrders) -> None:
+    """Fly until landed. Nothing but its vehicle can end it early; a vehicle that is gone does."""
+    keys = Keys(orders.mission)
+    session = wire.peer(orders.listen, orders.peers)
+    try:
+        mailbox = Mailbox(orders.loss, orders.seed)
+        pilot = Pilot(pilot_rule(orders))
+        vehicle = WireVehicle(session, keys, orders.name)
+        hearing = [
+            session.declare_subscriber(keys.words, wire.direct(mailbox.hear)),
+            session.declare_subscriber(keys.abort, wire.direct(lambda _sample: pilot.abort())),
+        ]
+        books = Books()
+
+        def speak(key: str, body: bytes) -> None:
+            session.put(key, body)
+
+        _fly(orders, pilot, vehicle, mailbox, books, speak)
+        if orders.report:
+            publish(Path(orders.report), _report(pilot, books))
+        del hearing
+    finally:
+        session.close()
+
+
+def pilot_rule(orders: DroneOrders) -> PilotRule:
+    """The rule of the mind that these orders ask for."""
+    chart = orders.chart
+    return PilotRule(
+        mission=orders.mission,
+        name=orders.name,
+        home_2=np.array(orders.home_m),
+        chart=Chart(
+            rows=chart.rows, columns=chart.columns, cell_m=chart.cell_m, origin_m=chart.origin_m
+        ),
+        period_s=orders.period_s,
+        battery_s=orders.battery_s,
+        safety=SafetyRule(react_s=_REACT_PERIODS * orders.period_s),
+    )
+
+
+def _fly(
+    orders: DroneOrders,
+    pilot: Pilot,
+    vehicle: Vehicle,
+    mailbox: Mailbox,
+    books: Books,
+    speak: Callable[[str, bytes], None],
+) -> None:
+    """The loop. What it decides too late is not flown: the drone stops instead."""
+    keys = Keys(orders.mission)
+    begun = _begin(vehicle, orders, speak)
+    if begun is None:
+        return
+    gc.collect()
+    gc.freeze()
+    seen_C = np.zeros(pilot.rule.chart.num_cells, np.bool_)
+    heard_s, ticks = time.monotonic(), 0
+    while pilot.phase is not Phase.LANDED and time.monotonic() - heard_s < _BLIND_S:
+        sensed = vehicle.sense(within_s=0.5)
+        if sensed is None:
+            continue
+        heard_s = time.monotonic()
+        readings, made_at_s = sensed
+        act = pilot.tick(readings, mailbox.empty(), books.stage)
+        _answer(act, readings, made_at_s + orders.period_s, vehicle, books)
+        books.loops_s.append(time.time() - made_at_s)
+        if act.word is not None:
+            books.words_bytes += len(act.word)
+            speak(keys.word(orders.name), act.word)
+        ticks += 1
+        if ticks % _TELL_TICKS == orders.name % _TELL_TICKS:
+            speak(keys.telling(orders.name), pack(_telling(pilot, readings, books, seen_C)))
+    vehicle.land()
+    for _ in range(_LAST_WORDS):
+        speak(keys.word(orders.name), pilot.last_word())
+        time.sleep(orders.period_s)
+
+
+def _begin(
+    vehicle: Vehicle, orders: DroneOrders, speak: Callable[[str, bytes], None]
+) -> Readings | None:
+    """Say hello until the first readings come; None if none do."""
+    until_s = time.monotonic() + _READY_S
+    while time.monotonic() < until_s:
+        speak(Keys(orders.mission).hello, pack([orders.name, os.getpid()]))
+        sensed = vehicle.sense(within_s=_HELLO_S)
+        if sensed is not None:
+            return sensed[0]
+    return None
+
+
+def _answer(
+    act: Act, readings: Readings, deadline_s: float, vehicle: Vehicle, books: Books
+) -> None:
+    """Fly what was decided, if it was in time; else stop."""
+    if time.time() > deadline_s:
+        books.missed += 1
+        vehicle.fly(np.zeros(2), readings.at_s)
+    else:
+        vehicle.fly(act.setpoint_2, readings.at_s)
+
+
+def _telling(pilot: Pilot, readings: Readings, books: Books, told_C: np.ndarray) -> dict[str, Any]:
+    """For whoever watches: where it believes to be, what it is about, what it saw anew."""
+    fresh_C = pilot.shared.seen_C & ~told_C
+    told_C |= fresh_C
+    return {
+        "name": pilot.rule.name,
+        "at_s": readings.at_s,
+        "position": readings.position_2.tolist(),
+        "phase": str(pilot.phase),
+        "goal": pilot.goal_point(),
+        "hears": pilot.hears(),
+        "loop_s": books.loops_s[-1],
+        "seen": np.flatnonzero(fresh_C).tolist(),
+        "targets": [spot.tolist() for spot in pilot.targets.confirmed()],
+    }
+
+
+def _report(pilot: Pilot, books: Books) -> dict[str, Any]:
+    """What a drone has to say at the end."""
+    return {
+        "name": pilot.rule.name,
+        "phase": str(pilot.phase),
+        **books.figures(),
+        "seen": np.flatnonzero(pilot.shared.seen_C).tolist(),
+        "targets": [spot.tolist() for spot in pilot.targets.confirmed()],
+    }

@@ -1,0 +1,112 @@
+"""What each process of a mission is told at its start, as JSON files.
+
+A drone is told of itself and its peers; of the map only its frame, the geofence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sextant.errors import InputError
+
+Point = tuple[float, float]
+
+
+class _Orders(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Kind = TypeVar("Kind", bound=_Orders)
+
+
+class ChartOrders(_Orders):
+    """The geofence and its cells."""
+
+    rows: int = Field(gt=0, le=8000)
+    columns: int = Field(gt=0, le=8000)
+    cell_m: float = Field(gt=0)
+    origin_m: Point
+
+
+class DroneOrders(_Orders):
+    """For one drone.
+
+    Attributes:
+        mission: its number.
+        name: the drone's.
+        home_m: where it lands at the end.
+        chart: the geofence.
+        listen: its own endpoint.
+        peers: endpoints that it connects to: of the vehicle, and of other drones.
+        loss: share of the words from peers that it does not hear, for trying that out.
+        seed: for that only.
+        period_s: of its loop.
+        battery_s: how long a full battery hovers.
+        report: a file for what it tells at the end; none if empty.
+    """
+
+    mission: int
+    name: int = Field(ge=0)
+    home_m: Point
+    chart: ChartOrders
+    listen: str
+    peers: list[str]
+    loss: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+    period_s: float = Field(default=0.05, gt=0)
+    battery_s: float = Field(default=900.0, gt=0)
+    report: str = ""
+
+
+class WorldOrders(_Orders):
+    """For the simulator.
+
+    Attributes:
+        map: the file.
+        cell_m: metres a cell of a MovingAI map.
+        starts_m: of the drones.
+        targets_m: what they look for.
+        result: the file that it writes at the end.
+    """
+
+    mission: int
+    map: str
+    cell_m: float | None = None
+    seed: int = Field(ge=0)
+    starts_m: list[Point]
+    targets_m: list[Point]
+    listen: str
+    most_s: float = Field(gt=0)
+    period_s: float = Field(default=0.05, gt=0)
+    result: str
+
+
+def read_orders(path: Path, kind: type[Kind]) -> Kind:
+    """Orders from a file.
+
+    Raises:
+        InputError: it does not hold them; the message names the key.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"cannot read: {error.strerror}", where=str(path)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(first["msg"], where=f"{path}: {key}") from error
+
+
+def publish(path: Path, told: object) -> None:
+    """A JSON file that is there whole, or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        json.dump(told, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

@@ -1,0 +1,153 @@
+"""The physics as a process of its own: it tells each drone its own readings, and nothing else."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sextant.errors import EngineError
+from sextant.fleet import wire
+from sextant.systems.swarm.mission.orders import WorldOrders, publish
+from sextant.systems.swarm.mission.wire import Keys, pack, pack_readings, unpack
+from sextant.systems.swarm.world.maps import read_map
+from sextant.systems.swarm.world.world import World, WorldRule
+
+_SUB_TICKS = 5
+_FRAME_TICKS = 4
+_READY_S = 60.0
+_STALE_PERIODS = 2.5
+_DEAD_S = 1.5
+
+
+class Autopilots:
+    """What each drone was told to do last; who hears nothing new for two periods stops."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._orders: dict[int, tuple[float, float, tuple[float, float]]] = {}
+        self._landing: set[int] = set()
+        self.ready: set[int] = set()
+
+    def hello(self, sample: Any) -> None:
+        """A drone is there."""
+        with self._lock:
+            self.ready.add(int(unpack(sample.payload.to_bytes())[0]))
+
+    def hear(self, sample: Any) -> None:
+        """A drone's setpoint, or its order to land."""
+        drone = int(str(sample.key_expr).rsplit("/", 1)[1])
+        made_from_s, (u, v), lands = unpack(sample.payload.to_bytes())
+        with self._lock:
+            if lands:
+                self._landing.add(drone)
+            self._orders[drone] = (made_from_s, time.monotonic(), (u, v))
+
+    def setpoints(self, count: int, now_s: float, stale_s: float) -> np.ndarray:
+        """What each flies by now."""
+        setpoints_N2 = np.zeros((count, 2))
+        with self._lock:
+            for drone, (made_from_s, _, setpoint) in self._orders.items():
+                if now_s - made_from_s <= stale_s:
+                    setpoints_N2[drone] = setpoint
+        return setpoints_N2
+
+    def landing(self) -> set[int]:
+        """Those that were told to land."""
+        with self._lock:
+            return set(self._landing)
+
+    def silent(self, since_s: float) -> set[int]:
+        """Those that flew, and from which nothing has come for a while."""
+        with self._lock:
+            return {d for d, (_, at_s, _) in self._orders.items() if at_s < since_s}
+
+
+def run_world(orders: WorldOrders) -> None:
+    """Let time pass at its own rate until all have landed, or the time is up.
+
+    Raises:
+        EngineError: not all drones came.
+    """
+    starts_N2, targets_T2 = np.array(orders.starts_m), np.array(orders.targets_m).reshape(-1, 2)
+    grid = read_map(Path(orders.map), cell_m=orders.cell_m)
+    world = World(grid, WorldRule(seed=orders.seed), starts_N2, targets_T2)
+    keys, pilots = Keys(orders.mission), Autopilots()
+    session = wire.peer(orders.listen, [])
+    try:
+        hearing = [
+            session.declare_subscriber(keys.hello, wire.direct(pilots.hello)),
+            session.declare_subscriber(keys.act(), wire.direct(pilots.hear)),
+        ]
+        _await(pilots, len(starts_N2))
+        lost = _run(world, pilots, orders, session)
+        publish(Path(orders.result), _result(world, lost))
+        del hearing
+    finally:
+        session.close()
+
+
+def _await(pilots: Autopilots, count: int) -> None:
+    until_s = time.monotonic() + _READY_S
+    while len(pilots.ready) < count:
+        if time.monotonic() > until_s:
+            raise EngineError(f"{count - len(pilots.ready)} of {count} drones did not come")
+        time.sleep(0.02)
+
+
+def _run(world: World, pilots: Autopilots, orders: WorldOrders, session: Any) -> set[int]:
+    """The loop; returns the drones that were lost."""
+    gc.collect()
+    gc.freeze()
+    keys, lost, period_s = Keys(orders.mission), set[int](), orders.period_s
+    count = len(orders.starts_m)
+    tick, next_s = 0, time.monotonic()
+    while world.now_s < orders.most_s and world.flying_N.any():
+        up = np.flatnonzero(world.flying_N).tolist()
+        made_at_s = time.time()
+        for drone, readings in zip(
+            up, world.sense(up, frame=tick % _FRAME_TICKS == 0), strict=True
+        ):
+            session.put(keys.sense(drone), pack_readings(readings, made_at_s))
+        if tick % _FRAME_TICKS == 0:
+            session.put(keys.truth, pack(_truth(world)))
+        for _ in range(_SUB_TICKS):
+            next_s += period_s / _SUB_TICKS
+            time.sleep(max(0.0, next_s - time.monotonic()))
+            stale_s = _STALE_PERIODS * period_s
+            world.step(pilots.setpoints(count, world.now_s, stale_s), period_s / _SUB_TICKS)
+        # Who cannot keep up does not race to catch up: time passes more slowly.
+        next_s = max(next_s, time.monotonic() - period_s)
+        for drone in pilots.landing():
+            world.land(drone)
+        for drone in pilots.silent(time.monotonic() - _DEAD_S) - pilots.landing() - lost:
+            lost.add(drone)
+            world.land(drone)
+        tick += 1
+    return lost
+
+
+def _truth(world: World) -> dict[str, Any]:
+    """For whoever keeps the score; no drone hears it."""
+    return {
+        "at_s": world.now_s,
+        "positions": np.round(world.bodies.positions_N2, 3).tolist(),
+        "flying": world.flying_N.tolist(),
+        "collisions": len(world.collisions),
+    }
+
+
+def _result(world: World, lost: set[int]) -> dict[str, Any]:
+    gap_m = world.least_gap_m
+    return {
+        "seconds": world.now_s,
+        "collisions": [[c.at_s, c.drone, c.other] for c in world.collisions],
+        "min_separation_m": gap_m if np.isfinite(gap_m) else None,
+        "lost": sorted(lost),
+        "landed": int((~world.flying_N).sum()),
+        "cpu_s": time.process_time(),
+    }
