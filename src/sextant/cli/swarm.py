@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -75,7 +76,9 @@ def _add_watch(commands: _SubParsers[argparse.ArgumentParser]) -> None:
         description=f"{what[0].upper()}{what[1:]}. Only this machine is served.",
         epilog="example: sextant swarm watch --record flight.jsonl --port 8766",
     )
-    parser.add_argument("--record", required=True, metavar="FILE", help="of `swarm fly --record`")
+    parser.add_argument(
+        "--record", metavar="FILE", help="of `swarm fly --record` (the newest .jsonl here)"
+    )
     parser.add_argument(
         "--port", type=int, default=_PORT, metavar="P", help=f"0 takes a free one ({_PORT})"
     )
@@ -83,13 +86,15 @@ def _add_watch(commands: _SubParsers[argparse.ArgumentParser]) -> None:
 
 
 def _watch(args: argparse.Namespace) -> int:
-    from sextant.systems.swarm.sight.watch import server
+    from sextant.systems.swarm.sight.watch import newest_record, server
 
     if not 0 <= args.port < 65536:
         raise InputError(f"port {args.port}", where="--port")
-    with server(Path(args.record), args.port) as serving:
+    record = Path(args.record) if args.record else newest_record(Path.cwd())
+    with server(record, args.port) as serving:
         print(f"http://127.0.0.1:{serving.server_port}/", flush=True)
-        serving.serve_forever()
+        with contextlib.suppress(KeyboardInterrupt):
+            serving.serve_forever()
     return 0
 
 

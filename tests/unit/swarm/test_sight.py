@@ -1,8 +1,10 @@
-"""A flight on file, on the page's server and as a picture; and its bad inputs."""
+"""A flight on file: recorded, read while it grows, drawn."""
 
+from __future__ import annotations
+
+import http.client
 import json
 import threading
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -10,71 +12,115 @@ import pytest
 from PIL import Image
 
 from sextant.errors import InputError
-from sextant.systems.swarm.mission.record import Record, read_record
+from sextant.systems.swarm.mission.record import Record, frame_line, read_record
 from sextant.systems.swarm.mission.stepped import Mission, MissionRule
 from sextant.systems.swarm.sight.video import write_gif
-from sextant.systems.swarm.sight.watch import server
+from sextant.systems.swarm.sight.watch import Lines, newest_record, server
 from sextant.systems.swarm.world.grid import Grid
 from sextant.systems.swarm.world.world import WorldRule
 
-FIELD = Grid(heights_RC=np.zeros((10, 10)), cell_m=1.0)
+START = {"kind": "start", "rows": 1, "columns": 1, "cell_m": 1.0, "origin_m": [0, 0]}
 
 
 @pytest.fixture(scope="module")
 def flight(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A record of two drones for three seconds."""
-    path = tmp_path_factory.mktemp("flight") / "flight.jsonl"
-    mission = Mission(FIELD, MissionRule(drones=2, num_targets=1, most_s=3.0))
+    """Two drones for three seconds."""
+    heights = np.zeros((14, 14))
+    heights[[0, -1]] = heights[:, [0, -1]] = 9.0
+    grid = Grid(heights_RC=heights, cell_m=1.0, origin_m=(0.0, 0.0))
+    rule = MissionRule(drones=2, num_targets=2, most_s=3.0, world=WorldRule(seed=2))
+    mission, path = Mission(grid, rule), tmp_path_factory.mktemp("flight") / "flight.jsonl"
     with Record(path) as record:
         record.add(mission.start_line())
-        flown = mission.fly(lambda flying: record.add(flying.frame()))
-        record.add({"kind": "end", "seconds": flown.seconds})
+        mission.fly(lambda flying: record.add(flying.frame()))
     return path
 
 
-def test_a_record_tells_the_flight(flight: Path) -> None:
-    first, *frames, last = read_record(flight)
-    assert (first["rows"], first["drones"], len(first["targets"])) == (10, 2, 1)
-    assert [frame["at_s"] for frame in frames] == pytest.approx(np.arange(1, 16) * 0.2)
-    seen = [cell for frame in frames for cell in frame["seen"]]
+def test_a_flight_is_recorded_with_who_does_what(flight: Path) -> None:
+    start, *frames = read_record(flight)
+    assert (start["rows"], start["columns"], start["drones"]) == (14, 14, 2)
+    assert len(start["targets"]) == 2
+    assert [line["at_s"] for line in frames] == pytest.approx(0.2 * np.arange(1, len(frames) + 1))
+    seen = [cell for line in frames for cell in line["seen"]]
     assert len(seen) == len(set(seen)) > 20
-    assert frames[-1]["coverage"] == pytest.approx(len(seen) / 64, abs=0.4)
-    assert last["kind"] == "end"
+    owners = {owner for line in frames for *_, owner in line["tasks"]}
+    assert owners == {0, 1}
+    assert frames[-1]["links"] == [[0, 1]]
+    assert all(row[5] > 0.0 for row in frames[-1]["drones"])
 
 
-def test_a_record_draws_as_a_gif_that_moves(flight: Path, tmp_path: Path) -> None:
-    count = write_gif(flight, tmp_path / "flight.gif")
-    with Image.open(tmp_path / "flight.gif") as drawn:
-        assert getattr(drawn, "n_frames", 1) == count == 15
-        first = np.asarray(drawn.convert("RGB"))
-        drawn.seek(count - 1)
-        assert (first != np.asarray(drawn.convert("RGB"))).any()
+def test_what_several_drones_found_is_one_target() -> None:
+    one = {"name": 0, "phase": "search", "goal": None, "tasks": [], "hears": [1], "loop_s": 0.002}
+    told = [{**one, "targets": [[1.0, 1.0]]}, {**one, "name": 1, "targets": [[1.2, 1.0], [5, 5]]}]
+    places = {0: (0.0, 0.0), 1: (1.0, 0.0)}
+    line = frame_line(1.0, 0.5, np.array([3]), places, told, 0)
+    assert line["found"] == [[1.0, 1.0], [5, 5]]
+    assert line["links"] == [[0, 1]]
+    assert line["loop_ms"] == 2.0
+    assert frame_line(1.0, 0.5, np.array([3]), {}, told, 0)["drones"] == []
 
 
-def test_the_page_s_server_gives_the_lines_from_any_on(flight: Path) -> None:
-    with server(flight, 0) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        root = f"http://127.0.0.1:{serving.server_port}"
-        with urllib.request.urlopen(f"{root}/lines?after=15") as answer:
-            kinds = [line["kind"] for line in json.load(answer)]
-        with urllib.request.urlopen(root) as answer:
-            page = answer.read().decode()
-        serving.shutdown()
-    assert kinds == ["frame", "end"]
-    assert "<canvas" in page
+def test_a_growing_record_is_read_by_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "flight.jsonl"
+    with Record(path) as record:
+        record.add(START)
+        lines = Lines(path)
+        first, after = lines.after(0)
+        assert [json.loads(line) for line in first] == [START]
+        with path.with_name("flight.jsonl.part").open("a") as other:
+            other.write('{"kind":"fr')
+            other.flush()
+            assert lines.after(after) == ([], after)
+            other.write('ame"}\n')
+        more, after = lines.after(after)
+        assert more == ['{"kind":"frame"}']
+        assert newest_record(tmp_path) == path
+    assert lines.after(after) == ([], after)
+    assert newest_record(tmp_path) == path
 
 
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "bad.jsonl").write_text('{"kind": "frame"}\n')
-    with pytest.raises(InputError, match="no start"):
-        list(read_record(tmp_path / "bad.jsonl"))
     with pytest.raises(InputError, match="no such record"):
-        server(tmp_path / "none.jsonl", 0)
+        Lines(tmp_path / "none.jsonl")
+    with pytest.raises(InputError, match="no record of a flight here"):
+        newest_record(tmp_path)
+    path = tmp_path / "other.jsonl"
+    for text in ('{"kind":"frame"}\n', "[]\n", "\xff\n"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="not a record"):
+            Lines(path)
+        with pytest.raises(InputError, match="not a record"):
+            list(read_record(path))
 
 
-def test_the_same_seed_is_the_same_flight() -> None:
-    rule = MissionRule(drones=2, loss_probability=0.3, most_s=4.0, world=WorldRule(seed=3))
-    one, other = Mission(FIELD, rule), Mission(FIELD, rule)
-    assert one.fly().curve == other.fly().curve
-    one_at, other_at = one.world.bodies.positions_N2, other.world.bodies.positions_N2
-    np.testing.assert_array_equal(one_at, other_at)
+def test_the_page_is_served_to_this_machine_only(flight: Path) -> None:
+    with server(flight, 0) as serving:
+        thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+
+        def asked(path: str, host: str = "127.0.0.1") -> int:
+            link = http.client.HTTPConnection("127.0.0.1", serving.server_port, timeout=10)
+            link.request("GET", path, headers={"Host": host})
+            status = link.getresponse().status
+            link.close()
+            return status
+
+        try:
+            assert asked("/") == asked("/watch.js") == asked("/lines?from=0") == 200
+            assert asked("/../watch.py") == asked("/page") == 404
+            assert asked("/lines?from=-1") == asked("/lines?from=x") == 400
+            assert asked("/", host="elsewhere.example") == 421
+        finally:
+            serving.shutdown()
+            thread.join(10)
+
+
+def test_a_flight_is_drawn_without_a_display(flight: Path, tmp_path: Path) -> None:
+    out = tmp_path / "flight.gif"
+    pictures = write_gif(flight, out)
+    with Image.open(out) as image:
+        assert image.n_frames == pictures
+        assert min(image.size) > 300
+        first = np.asarray(image.convert("RGB"))
+        image.seek(image.n_frames - 1)
+        assert (np.asarray(image.convert("RGB")) != first).mean() > 0.01

@@ -165,6 +165,12 @@ class Pilot:
         x, y = self.rule.chart.centres(np.array(goal)).tolist()
         return [round(x, 2), round(y, 2)]
 
+    def task_points(self) -> list[list[float]]:
+        """Where the tasks are that it has won, in the order in which it flies to them."""
+        cells = [self._cells[task] for task in self.auction.bundle if task in self._cells]
+        points_N2 = self.rule.chart.centres(np.array(cells, np.int64))
+        return [[round(x, 2), round(y, 2)] for x, y in points_N2.tolist()]
+
     def hears(self) -> list[int]:
         """Whom it has heard of late."""
         return sorted(n.name for n in self._neighbours.alive(self._last_s))

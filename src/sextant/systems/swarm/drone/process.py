@@ -19,6 +19,7 @@ from sextant.fleet.ledger import Ledger
 from sextant.systems.swarm.drone.chart import Chart
 from sextant.systems.swarm.drone.pilot import Act, Phase, Pilot, PilotRule
 from sextant.systems.swarm.drone.safety import SafetyRule
+from sextant.systems.swarm.drone.telling import telling
 from sextant.systems.swarm.drone.vehicle import Vehicle
 from sextant.systems.swarm.mission.orders import DroneOrders, publish
 from sextant.systems.swarm.mission.wire import Keys, WireVehicle, pack
@@ -202,15 +203,10 @@ def _telling(pilot: Pilot, readings: Readings, books: Books, told_C: np.ndarray)
     fresh_C = pilot.shared.seen_C & ~told_C
     told_C |= fresh_C
     return {
-        "name": pilot.rule.name,
+        **telling(pilot, books.loops_s[-1]),
         "at_s": readings.at_s,
         "position": readings.position_2.tolist(),
-        "phase": str(pilot.phase),
-        "goal": pilot.goal_point(),
-        "hears": pilot.hears(),
-        "loop_s": books.loops_s[-1],
         "seen": np.flatnonzero(fresh_C).tolist(),
-        "targets": [spot.tolist() for spot in pilot.targets.confirmed()],
     }
 
 

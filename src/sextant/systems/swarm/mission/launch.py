@@ -31,7 +31,7 @@ from sextant.systems.swarm.mission.orders import (
     publish,
 )
 from sextant.systems.swarm.mission.places import chart_of, reachable, starts_on
-from sextant.systems.swarm.mission.record import FRAME_S, start_line
+from sextant.systems.swarm.mission.record import FRAME_S, frame_line, start_line
 from sextant.systems.swarm.mission.wire import Keys, pack, unpack
 from sextant.systems.swarm.world.maps import read_map
 from sextant.systems.swarm.world.world import WorldRule
@@ -161,23 +161,14 @@ class Flight:
         up = [name for name, flies in enumerate(truth["flying"]) if flies]
         if truth["at_s"] > self.curve[-1][0]:
             self.curve.append((truth["at_s"], self.coverage()))
-        loops_s = [told[name]["loop_s"] for name in up if name in told]
-        return {
-            "kind": "frame",
-            "at_s": round(truth["at_s"], 2),
-            "coverage": round(self.coverage(), 4),
-            "seen": fresh.tolist(),
-            "drones": [
-                [name, *truth["positions"][name], told[name]["phase"], told[name]["goal"]]
-                for name in up
-                if name in told
-            ],
-            "links": [
-                [i, j] for i in up if i in told for j in told[i]["hears"] if i < j and j in up
-            ],
-            "loop_ms": round(1e3 * float(np.median(loops_s or [0.0])), 3),
-            "collisions": truth["collisions"],
-        }
+        return frame_line(
+            truth["at_s"],
+            self.coverage(),
+            fresh,
+            {name: truth["positions"][name] for name in up},
+            [told[name] for name in up if name in told],
+            truth["collisions"],
+        )
 
     def _hear(self, sample: Any) -> None:
         telling = unpack(sample.payload.to_bytes())

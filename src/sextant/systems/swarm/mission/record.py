@@ -1,14 +1,16 @@
 """A flight on file: one JSON object a line, from which the page and the video are drawn.
 
 The first line is of kind `start` (the map, the drones, the targets), then one `frame` every fifth
-of a second, and at last one `end` with the figures.
+of a second, and at last one `end` with the figures. While the flight goes on the file is NAME.part;
+lines are only ever added to it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +22,7 @@ from sextant.systems.swarm.drone.chart import Chart
 from sextant.systems.swarm.world.grid import Layer
 
 FRAME_S = 0.2
+_SAME_M = 1.0
 
 
 def start_line(chart: Chart, layer: Layer, targets_T2: np.ndarray, drones: int) -> dict[str, Any]:
@@ -34,6 +37,56 @@ def start_line(chart: Chart, layer: Layer, targets_T2: np.ndarray, drones: int) 
         "blocked": np.flatnonzero(blocked).tolist(),
         "targets": np.round(targets_T2, 2).tolist(),
         "drones": drones,
+    }
+
+
+def frame_line(
+    at_s: float,
+    coverage: float,
+    fresh: np.ndarray,
+    places: Mapping[int, Sequence[float]],
+    tellings: Sequence[Mapping[str, Any]],
+    collisions: int,
+) -> dict[str, Any]:
+    """How it stands.
+
+    A drone is a row of name, x, y, what it is about, where it flies to, and its loop in
+    milliseconds; a task one of x, y and its owner.
+
+    Args:
+        at_s: the world's time.
+        coverage: share of what can be reached.
+        fresh: numbers of chart cells that were seen since the last frame.
+        places: (x, y) of each drone in the air.
+        tellings: what each of them told last (`drone.telling`).
+        collisions: so far.
+    """
+    told = {telling["name"]: telling for telling in tellings if telling["name"] in places}
+    loops_ms = {name: round(1e3 * float(one["loop_s"]), 2) for name, one in told.items()}
+    found: list[list[float]] = []
+    for spot in (spot for telling in told.values() for spot in telling["targets"]):
+        if all(math.dist(spot, other) >= _SAME_M for other in found):
+            found.append(spot)
+    return {
+        "kind": "frame",
+        "at_s": round(at_s, 2),
+        "coverage": round(coverage, 4),
+        "seen": fresh.tolist(),
+        "drones": [
+            [
+                name,
+                *(round(float(c), 2) for c in places[name]),
+                one["phase"],
+                one["goal"],
+                loops_ms[name],
+            ]
+            for name, one in told.items()
+        ],
+        "tasks": [[*task, name] for name, one in told.items() for task in one["tasks"]],
+        "links": [[i, j] for i, one in told.items() for j in one["hears"] if i < j and j in told],
+        "loop_ms": round(float(np.median(list(loops_ms.values()) or [0.0])), 3),
+        "found": found,
+        "collisions": collisions,
     }
 
 

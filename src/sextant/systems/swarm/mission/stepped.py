@@ -15,8 +15,9 @@ import numpy as np
 from sextant.systems.swarm.drone.perception import Detector
 from sextant.systems.swarm.drone.pilot import Phase, Pilot, PilotRule
 from sextant.systems.swarm.drone.safety import SafetyRule
+from sextant.systems.swarm.drone.telling import telling
 from sextant.systems.swarm.mission.places import chart_of, reachable, starts_on
-from sextant.systems.swarm.mission.record import FRAME_S, start_line
+from sextant.systems.swarm.mission.record import FRAME_S, frame_line, start_line
 from sextant.systems.swarm.placement.link import Link, LinkRule
 from sextant.systems.swarm.world.grid import Floats, Grid
 from sextant.systems.swarm.world.world import Collision, World, WorldRule
@@ -136,6 +137,7 @@ class Mission:
             for name in range(len(self.pilots))
         ]
         self._loops_s: list[float] = []
+        self._last_loops_s: dict[int, float] = {}
         self._missed = 0
         self._shown_C = np.zeros(self.chart.num_cells, np.bool_)
 
@@ -187,7 +189,8 @@ class Mission:
         mail, self._mail[drone] = self._mail[drone], []
         begun_s = time.perf_counter()
         act = self.pilots[drone].tick(readings, mail)
-        self._loops_s.append(time.perf_counter() - begun_s)
+        self._last_loops_s[drone] = time.perf_counter() - begun_s
+        self._loops_s.append(self._last_loops_s[drone])
         link.send_down(at_s, readings.at_s, act.setpoint_2)
         if act.word is not None:
             words[drone] = act.word
@@ -220,22 +223,15 @@ class Mission:
         share = self.coverage()
         fresh = np.flatnonzero(self._seen_C & ~self._shown_C)
         self._shown_C |= self._seen_C
-        up = self.flying()
-        at_N2 = np.round(self.world.bodies.positions_N2, 2)
-        return {
-            "kind": "frame",
-            "at_s": round(self.world.now_s, 2),
-            "coverage": round(share, 4),
-            "seen": fresh.tolist(),
-            "drones": [
-                [i, float(at_N2[i, 0]), float(at_N2[i, 1]), str(pilot.phase), pilot.goal_point()]
-                for i, pilot in enumerate(self.pilots)
-                if i in up
-            ],
-            "links": [[i, j] for i in up for j in self.pilots[i].hears() if i < j and j in up],
-            "loop_ms": round(1e3 * float(np.median(self._loops_s[-100:] or [0.0])), 3),
-            "collisions": len(self.world.collisions),
-        }
+        up, at_N2 = self.flying(), self.world.bodies.positions_N2
+        return frame_line(
+            self.world.now_s,
+            share,
+            fresh,
+            {drone: at_N2[drone] for drone in up},
+            [telling(self.pilots[drone], self._last_loops_s.get(drone, 0.0)) for drone in up],
+            len(self.world.collisions),
+        )
 
     def _deliver(
         self,

@@ -10,8 +10,22 @@ from urllib.parse import parse_qs, urlsplit
 
 from sextant.errors import EngineError, InputError
 
-_PAGE = Path(__file__).with_name("page.html")
-_MOST_LINES = 2000
+_PAGE = Path(__file__).with_name("page")
+_FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/mark.svg": ("mark.svg", "image/svg+xml"),
+    "/watch.css": ("watch.css", "text/css; charset=utf-8"),
+    **{
+        f"/{name}": (name, "text/javascript; charset=utf-8")
+        for name in ("watch.js", "flight.js", "map.js", "charts.js")
+    },
+}
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'"
+)
+_HOSTS = ("127.0.0.1", "localhost")
+_MOST_BYTES = 1 << 20
+_MOST_DIGITS = 15
 
 
 class Lines:
@@ -21,52 +35,117 @@ class Lines:
         """Name the file.
 
         Raises:
-            InputError: there is none, and none that is being written.
+            InputError: there is none, and none that is being written, or it is no record.
         """
-        self._ways = (record, record.with_name(record.name + ".part"))
-        if not any(path.is_file() for path in self._ways):
+        self._ways = (record.with_name(record.name + ".part"), record)
+        if self._newest() is None:
             raise InputError("no such record", where=str(record), hint="swarm fly --record FILE")
+        first, _ = self.after(0, most_lines=1)
+        if first and _kind(first[0]) != "start":
+            raise InputError("not a record of a flight", where=str(record))
 
-    def after(self, number: int) -> list[str]:
-        """The whole lines after so many, a bounded number of them."""
-        for path in self._ways:
-            try:
-                text = path.read_text(encoding="utf-8")
-            except FileNotFoundError:
-                continue
-            # What follows the last end of a line is still being written.
-            return text.split("\n")[:-1][number : number + _MOST_LINES]
-        return []
+    def after(self, begin: int, *, most_lines: int | None = None) -> tuple[list[str], int]:
+        """The whole lines from a byte on, a bounded number of bytes, and where the next begins.
+
+        Raises:
+            InputError: one of them is no line of a flight.
+        """
+        path = self._newest()
+        if path is None:
+            return [], begin
+        with path.open("rb") as file:
+            file.seek(begin)
+            text = file.read(_MOST_BYTES)
+            # What follows the last end of a line is still being written; a line may be long.
+            while b"\n" not in text and (more := file.read(_MOST_BYTES)):
+                text += more
+        whole = text[: text.rfind(b"\n") + 1]
+        lines = whole.decode("utf-8", "replace").splitlines()[:most_lines]
+        for line in lines:
+            if _kind(line) is None:
+                raise InputError("not a record of a flight", where=str(path))
+        return lines, begin + len(whole)
+
+    def _newest(self) -> Path | None:
+        """The file itself, or what is being written to take its place."""
+        there = [path for path in self._ways if path.is_file()]
+        return max(there, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def _kind(line: str) -> str | None:
+    try:
+        read = json.loads(line)
+    except ValueError:
+        return None
+    return read.get("kind") if isinstance(read, dict) else None
+
+
+def newest_record(folder: Path) -> Path:
+    """The flight of a folder that was written to last.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = [*folder.glob("*.jsonl"), *folder.glob("*.jsonl.part")]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        with path.open("rb") as file:
+            if file.read(16).startswith(b'{"kind":"start"'):
+                return path.with_name(path.name.removesuffix(".part"))
+    raise InputError("no record of a flight here", where="--record", hint="--record flight.jsonl")
 
 
 class _Handler(BaseHTTPRequestHandler):
     lines: Lines
+    timeout = 30.0
 
     def do_GET(self) -> None:
         """The page, or lines of the flight."""
         asked = urlsplit(self.path)
-        if asked.path == "/":
-            self._answer(_PAGE.read_bytes(), "text/html; charset=utf-8")
+        host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
+        if host not in _HOSTS:
+            # A page elsewhere whose name was pointed at this machine reads nothing.
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+        elif asked.path in _FILES:
+            name, kind = _FILES[asked.path]
+            self._answer((_PAGE / name).read_bytes(), kind)
         elif asked.path == "/lines":
-            after = parse_qs(asked.query).get("after", ["0"])[0]
-            number = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else 0
-            body = f"[{','.join(self.lines.after(number))}]"
-            json.loads(body)
-            self._answer(body.encode(), "application/json")
+            self._answer_lines(parse_qs(asked.query).get("from", ["0"])[0])
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing of each request."""
 
-    def _answer(self, body: bytes, kind: str) -> None:
-        self.send_response(HTTPStatus.OK)
+    def _answer_lines(self, begin: str) -> None:
+        if not (begin.isascii() and begin.isdigit() and len(begin) <= _MOST_DIGITS):
+            self._answer(b'{"error":"from is a number of bytes"}', status=HTTPStatus.BAD_REQUEST)
+            return
+        try:
+            lines, after = self.lines.after(int(begin))
+        except InputError as error:
+            body = json.dumps({"error": str(error)}).encode()
+            self._answer(body, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+            return
+        self._answer(f'{{"next":{after},"lines":[{",".join(lines)}]}}'.encode())
+
+    def _answer(
+        self,
+        body: bytes,
+        kind: str = "application/json",
+        status: HTTPStatus = HTTPStatus.OK,
+    ) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
-        self.send_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'")
+        self.send_header("Content-Security-Policy", _POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(body)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
 
 
 def server(record: Path, port: int) -> ThreadingHTTPServer:
@@ -78,6 +157,6 @@ def server(record: Path, port: int) -> ThreadingHTTPServer:
     """
     handler = type("Handler", (_Handler,), {"lines": Lines(record)})
     try:
-        return ThreadingHTTPServer(("127.0.0.1", port), handler)
+        return _Server(("127.0.0.1", port), handler)
     except OSError as error:
         raise EngineError(f"port {port}: {error.strerror}") from error

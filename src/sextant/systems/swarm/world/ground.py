@@ -29,7 +29,7 @@ class CameraRule:
     pixels: int = 32
     view_m: float = 6.0
     noise: float = 0.5
-    contrast: float = 2.5
+    contrast: float = 3.5
     target_m: float = 0.5
 
     @property
