@@ -76,6 +76,18 @@ def test_the_refusal_does_not_wait_for_the_body_and_passes_over_it() -> None:
     assert "who earns what" not in log
 
 
+def test_who_does_not_read_the_refusals_is_not_sent_more_and_more() -> None:
+    with full(send_s=0.5) as server, socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect(("127.0.0.1", server.port))
+        line.settimeout(0.5)
+        num_bytes, question = 0, HEAD + LENGTH + b"\r\n" + BODY
+        with suppress(OSError):
+            for _ in range(2_000):
+                num_bytes += line.send(question * 100)
+        assert num_bytes < 2_000 * 100 * len(question)
+
+
 def test_the_log_has_one_line_for_many_and_the_counters_have_each() -> None:
     with full() as server, socket.create_connection(("127.0.0.1", server.port), 10) as line:
         for _ in range(30):
@@ -158,6 +170,18 @@ def test_it_costs_less_than_a_third_of_a_millisecond() -> None:
         return sorted(took_s)[150]
 
     assert asyncio.run(scenario()) < 0.0003
+
+
+@pytest.mark.parametrize("filler", [b" ", b"a: b\r\n", b"Content-Length: 7\r\n", b"\t7"])
+def test_no_head_takes_long_to_look_at(filler: bytes) -> None:
+    async def scenario() -> float:
+        stile = await _turnstile()
+        data = HEAD + b"X: " + filler * (200_000 // len(filler)) + b"\x00"
+        start_s = time.thread_time()
+        assert stile.turned_away(data) is None
+        return time.thread_time() - start_s
+
+    assert asyncio.run(scenario()) < 0.05
 
 
 def test_nobody_is_turned_away_while_there_is_room() -> None:

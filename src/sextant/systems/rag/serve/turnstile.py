@@ -23,7 +23,7 @@ from sextant.systems.rag.serve.measures import Measures
 from sextant.systems.rag.serve.refusal import Refusal
 
 _PLAIN = re.compile(
-    rb"POST (/search|/ask) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[ \t]*[\x20-\x7e]*\r\n)+)\r\n"
+    rb"POST (/search|/ask) HTTP/1\.1\r\n((?:[A-Za-z0-9-]+:[\t\x20-\x7e]*\r\n)+)\r\n"
 )
 _LENGTH = re.compile(rb"^content-length:[ \t]*([0-9]{1,7})[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 _UNUSUAL = re.compile(
@@ -31,6 +31,7 @@ _UNUSUAL = re.compile(
     rb"content-length:(?![ \t]*[0-9]{1,7}[ \t]*\r$))",
     re.IGNORECASE | re.MULTILINE,
 )
+_MOST_HEAD_BYTES = 8_192
 _WRITTEN_EVERY_S = 1.0
 _FIXED = b"".join(f"{name.lower()}: {value}\r\n".encode() for name, value in HEADERS.items())
 
@@ -69,7 +70,7 @@ class Turnstile:
         refusal = self._gate.refusal()
         if refusal is None:
             return None
-        plain = _PLAIN.match(data)
+        plain = _PLAIN.match(data, 0, _MOST_HEAD_BYTES)
         if plain is None:
             return None
         # With its last line end, which marks where the last header ends.
