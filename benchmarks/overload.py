@@ -7,7 +7,6 @@ sets how long it lasts: 60 s, or 1,200 for the soak.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import statistics
@@ -16,16 +15,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from benchmarks.asker import Asked, Load, asked
 from benchmarks.bench import Figure
 from sextant.systems.rag.build import build_index
 from sextant.systems.rag.client import Client
@@ -41,16 +40,6 @@ _EVERY_DRILL_S, _STOPPED_S, _EVERY_DOCUMENT_S = 20.0, 4.0, 3.0
 _GOODPUT, _LATE_S, _QUEUE, _GROWTH = 0.8, 0.05, 64, 1.25
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One question: when it was due, how long until its answer, and the status (0: none)."""
-
-    at_s: float
-    took_s: float
-    status: int
-    coverage: float
-
-
 def run() -> list[Figure]:
     """Serves an index of Python's documentation with two routers and two replicas a shard."""
     with tempfile.TemporaryDirectory() as name:
@@ -60,18 +49,33 @@ def run() -> list[Figure]:
         questions = _questions(corpus)
         alone = _in_process(index, embedder, questions)
         with _Serving(index) as service:
-            sustained = asyncio.run(_closed(service.urls, questions))
+            load = Load(
+                urls=service.urls,
+                questions=questions,
+                deadline_s=30.0,
+                seconds=_SUSTAINED_S,
+                clients=_CLIENTS,
+            )
+            sustained = asked(load)
             rate = len([one for one in sustained if one.status == 200]) / _SUSTAINED_S
             before = service.memory_bytes()
-            with ThreadPoolExecutor(2) as pool:
+            with ThreadPoolExecutor(3) as pool:
                 until_s = time.monotonic() + SECONDS
                 drills = pool.submit(service.drill, until_s)
                 added = pool.submit(service.add, until_s)
-                load = _open(service.urls, questions, _TIMES * rate, service.watch)
-                asked, queued, memory = asyncio.run(load)
+                watched = pool.submit(service.watch, until_s)
+                over = replace(
+                    load,
+                    deadline_s=_DEADLINE_S,
+                    seconds=SECONDS,
+                    clients=0,
+                    rate=_TIMES * rate,
+                )
+                found = asked(over)
+            queued, memory = watched.result()
             lost = service.lost(added.result())
         return _figures(
-            rate, alone, asked, queued, memory, before, drills.result(), added.result(), lost
+            rate, alone, found, queued, memory, before, drills.result(), added.result(), lost
         )
 
 
@@ -85,12 +89,12 @@ def _in_process(index: Path, embedder: SharedEmbedder, questions: Sequence[str])
     """Questions a second without HTTP and without processes, by as many threads."""
     with open_service(index, embedder=embedder) as service, ThreadPoolExecutor(_CLIENTS) as pool:
         service.warm()
-        end_s, asked = time.monotonic() + _SUSTAINED_S / 2, cycle(questions)
+        end_s, turns = time.monotonic() + _SUSTAINED_S / 2, cycle(questions)
 
         def ask(_: int) -> int:
             number = 0
             while time.monotonic() < end_s:
-                service.search(next(asked), deadline_s=30.0)
+                service.search(next(turns), deadline_s=30.0)
                 number += 1
             return number
 
@@ -120,12 +124,20 @@ class _Serving:
         self._process.terminate()
         self._process.wait(60)
 
-    def watch(self) -> tuple[float, float]:
-        """The longer of the routers' queues, and the memory of all processes."""
+    def watch(self, until_s: float) -> tuple[list[float], list[float]]:
+        """The longer of the routers' queues, and the memory of all processes, once a second."""
+        queued, memory = list[float](), list[float]()
+        while time.monotonic() < until_s:
+            queued.append(self._queued())
+            memory.append(self.memory_bytes())
+            time.sleep(1.0)
+        return queued, memory
+
+    def _queued(self) -> float:
         texts = [urlopen(f"{url}/metrics", timeout=30).read().decode() for url in self.urls]
         lines = [line for text in texts for line in text.splitlines()]
         queued = [float(line.split()[1]) for line in lines if line.startswith("sextant_queued ")]
-        return max(queued), self.memory_bytes()
+        return max(queued)
 
     def memory_bytes(self) -> float:
         """The proportional set sizes of all processes in all."""
@@ -198,80 +210,10 @@ def _pss_bytes(pid: int) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-async def _closed(urls: Sequence[str], questions: Sequence[str]) -> list[Asked]:
-    """Clients that each ask the next question when the last is answered."""
-    lines, asked, found = _Lines(urls), cycle(questions), list[Asked]()
-    end_s = time.monotonic() + _SUSTAINED_S
-
-    async def client(number: int) -> None:
-        while time.monotonic() < end_s:
-            found.append(await lines.ask(number % len(urls), next(asked), 30.0))
-
-    await asyncio.gather(*(client(number) for number in range(_CLIENTS)))
-    return found
-
-
-async def _open(
-    urls: Sequence[str],
-    questions: Sequence[str],
-    rate: float,
-    watch: Callable[[], tuple[float, float]],
-) -> tuple[list[Asked], list[float], list[float]]:
-    """Questions at a rate, whatever becomes of those before; and what was watched meanwhile."""
-    lines, asked, found = _Lines(urls), cycle(questions), list[Asked]()
-    queued, memory = list[float](), list[float]()
-    start_s, tasks = time.monotonic(), set[asyncio.Task[None]]()
-
-    async def one(number: int) -> None:
-        found.append(await lines.ask(number % len(urls), next(asked), _DEADLINE_S))
-
-    async def look() -> None:
-        while time.monotonic() - start_s < SECONDS:
-            seen = await asyncio.to_thread(watch)
-            queued.append(seen[0])
-            memory.append(seen[1])
-            await asyncio.sleep(1.0)
-
-    looking = asyncio.create_task(look())
-    for number in range(int(rate * SECONDS)):
-        await asyncio.sleep(max(0.0, start_s + number / rate - time.monotonic()))
-        tasks.add(task := asyncio.create_task(one(number)))
-        task.add_done_callback(tasks.discard)
-    await asyncio.gather(looking, *tasks)
-    return found, queued, memory
-
-
-class _Lines:
-    """Connections that are kept; HTTP as small as it gets: the asker must not be what is slow."""
-
-    def __init__(self, urls: Sequence[str]) -> None:
-        self._places = [(urlsplit(url).hostname, urlsplit(url).port) for url in urls]
-        self._idle: list[list[Any]] = [[] for _ in urls]
-
-    async def ask(self, router: int, question: str, deadline_s: float) -> Asked:
-        """Asks one question of one router."""
-        start_s = time.monotonic()
-        body = json.dumps({"question": question, "k": 5, "deadline": deadline_s}).encode()
-        head = "POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        try:
-            line = self._idle[router].pop() if self._idle[router] else None
-            reader, writer = line or await asyncio.open_connection(*self._places[router])
-            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            told = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), deadline_s + 5.0)
-            length = int(told.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-            answer = await reader.readexactly(length)
-        except (OSError, EOFError, ValueError, TimeoutError):
-            return Asked(start_s, time.monotonic() - start_s, 0, 0.0)
-        self._idle[router].append((reader, writer))
-        status = int(told.split()[1])
-        coverage = json.loads(answer)["coverage"] if status == 200 else 0.0
-        return Asked(start_s, time.monotonic() - start_s, status, coverage)
-
-
 def _figures(
     rate: float,
     alone: float,
-    asked: Sequence[Asked],
+    found: Sequence[Asked],
     queued: Sequence[float],
     memory: Sequence[float],
     before: float,
@@ -279,13 +221,14 @@ def _figures(
     added: Sequence[str],
     lost: int,
 ) -> list[Figure]:
-    good = [one for one in asked if one.status == 200 and one.took_s <= _DEADLINE_S + _LATE_S]
-    refused = [one for one in asked if one.status == 429]
-    broken = [one for one in asked if one.status not in (200, 429, 504)]
+    good = [one for one in found if one.status == 200 and one.took_s <= _DEADLINE_S + _LATE_S]
+    refused = [one for one in found if one.status == 429]
+    broken = [one for one in found if one.status not in (200, 429, 504)]
     goodput = len(good) / SECONDS
-    took = sorted(one.took_s for one in asked if one.status == 200)
+    took = sorted(one.took_s for one in found if one.status == 200)
     told = sorted(one.took_s for one in refused) or [0.0]
-    statuses = Counter(one.status for one in asked)
+    late = sorted(one.late_s for one in found)
+    statuses = Counter(one.status for one in found)
     return [
         Figure(
             name=f"sustained by {_CLIENTS} clients",
@@ -307,7 +250,11 @@ def _figures(
             unit="s",
             bar="<= deadline + 50 ms",
             held=took[int(0.99 * len(took))] <= _DEADLINE_S + _LATE_S,
-            beside={"p50": statistics.median(took), "refusal p50": statistics.median(told)},
+            beside={
+                "p50": statistics.median(took),
+                "refusal p50": statistics.median(told),
+                "asker's own p99": late[int(0.99 * len(late))],
+            },
         ),
         Figure(
             name="neither answered nor refused",

@@ -227,7 +227,9 @@ def test_more_connections_than_there_may_be_are_turned_away() -> None:
     with serving(connections=8) as server:
         lines = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(12)]
         until(lambda: len(server.server.server_state.connections) >= 8)
-        assert server.get("/health").status == 503
+        told = server.get("/health")
+        assert "too many connections" in told.problem(429)["error"]
+        assert (told.headers["connection"], told.headers["retry-after"]) == ("close", "1")
         for line in lines:
             line.close()
         until(lambda: not server.server.server_state.connections)

@@ -97,10 +97,10 @@ class Door:
             limits = self._rules.limits
             large = scope["path"] == _DOCUMENTS and caller.trusted
             most_bytes = limits.documents_bytes if large else limits.body_bytes
-            body = await read_body(scope, receive, most_bytes, limits.body_s)
             if scope["path"] in _QUESTIONS:
                 # What cannot be answered must cost next to nothing, or refusing is no relief.
                 self._gate.check_room()
+            body = await read_body(scope, receive, most_bytes, limits.body_s)
             await self._app(scope, replayed(body, receive), visit.send)
         except Refusal as refusal:
             await self._refuse(refusal, scope, receive, visit)

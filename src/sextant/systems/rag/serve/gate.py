@@ -51,14 +51,23 @@ class Gate:
             return 0.0
         return (self.waiting + 1) * self._inside_s / self._at_once
 
+    def refusal(self) -> Refusal | None:
+        """Why one more is refused, whatever its deadline; None if it is not.
+
+        Cheap enough to be asked of everybody who comes.
+        """
+        if self.waiting < self._most_waiting:
+            return None
+        return _busy(f"{self.waiting} questions wait already", self.wait_s(), "full")
+
     def check_room(self) -> None:
-        """Refuse one more, if as many wait already as may; cheap enough to be asked of everybody.
+        """Refuse one more, if as many wait already as may.
 
         Raises:
             Refusal: 429.
         """
-        if self.waiting >= self._most_waiting:
-            raise _busy(f"{self.waiting} questions wait already", self.wait_s(), "full")
+        if (refusal := self.refusal()) is not None:
+            raise refusal
 
     async def enter(self, deadline: Deadline) -> None:
         """Wait for a place; `leave` gives it back.

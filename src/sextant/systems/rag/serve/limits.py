@@ -34,7 +34,7 @@ class Limits:
     deadline_s: float = 5.0
     longest_deadline_s: float = 60.0
     at_once: int = 16
-    waiting: int = 64
+    waiting: int = 16
     header_s: float = 10.0
     body_s: float = 10.0
     send_s: float = 20.0
