@@ -31,6 +31,12 @@ def add_islands(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quantize", type=int, default=8, metavar="BITS", help="of what is exchanged: 4, 8, 32 (8)"
     )
+    parser.add_argument(
+        "--outer-rate", type=float, default=0.7, metavar="X", help="of the outer optimizer (0.7)"
+    )
+    parser.add_argument(
+        "--outer-momentum", type=float, default=0.9, metavar="X", help="less for few rounds (0.9)"
+    )
     parser.add_argument("--harbour", metavar="HOST:PORT", help="where islands of many sites meet")
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="be that meeting place, and train nothing"
@@ -55,6 +61,8 @@ def terms_of(args: argparse.Namespace) -> Terms | None:
         islands=args.islands,
         inner_steps=args.inner_steps,
         bits=args.quantize,
+        learning_rate=args.outer_rate,
+        momentum=args.outer_momentum,
         harbour=args.harbour or "",
         island=args.island or 0,
     )

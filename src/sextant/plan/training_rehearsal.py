@@ -64,6 +64,7 @@ class KernelCosts:
         adam_s: AdamW over as many numbers as the model has.
         start_s: a process that imports torch.
         sample_s: one sequence's place in an order of the data, and its copy.
+        reduce_s: a sum over the ranks of as many numbers as the model has, nothing else running.
     """
 
     layer_s: float
@@ -71,6 +72,7 @@ class KernelCosts:
     adam_s: float
     start_s: float
     sample_s: float
+    reduce_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,15 +108,10 @@ def predict_training(
 
 def _seconds(shape: TrainingShape, cost: KernelCosts, probed: Mapping[str, float]) -> _Seconds:
     passes = shape.micro_batches * (shape.model.layers * cost.layer_s + cost.head_s)
-    gradients = 4.0 * shape.model.parameters
-    ways = shape.ranks
-    ring = 2.0 * (ways - 1) / ways * gradients / probed["loopback_bytes_per_s"]
-    # A ring adds what it receives: each byte is read twice and written once, on every rank's core.
-    sums = 3.0 * ways * ring * probed["loopback_bytes_per_s"] / probed["memory_read_bytes_per_s"]
     return _Seconds(
         compute=passes + cost.adam_s,
-        reduce=0.0 if ways == 1 else ways * ring + sums,
-        data=shape.batch / ways * cost.sample_s,
+        reduce=0.0 if shape.ranks == 1 else cost.reduce_s,
+        data=shape.batch / shape.ranks * cost.sample_s,
         # Copied out before training goes on: read and written.
         save=2.0 * 12.0 * shape.model.parameters / probed["memory_read_bytes_per_s"] + _LOOK_S,
         ready=cost.start_s + 2.0 * _LOOK_S,
@@ -141,20 +138,19 @@ def _bytes(shape: TrainingShape) -> list[Quantity]:
 
 
 def _times(shape: TrainingShape, took: _Seconds) -> list[Quantity]:
-    law = f"{_LAW}; laws/collectives.py: a ring"
     each = f"{shape.micro_batches} micro-batches of {shape.model.layers:g} layers and a head"
     rows = (
         ("compute_s", took.compute, 1.35, f"{each}, and AdamW", _LAW),
         (
             "exposed_data_parallel_s",
             took.reduce,
-            4.0,
-            f"gradients of {show(4.0 * shape.model.parameters, 'B')} in a ring over loopback, on "
+            2.5,
+            f"gradients of {show(4.0 * shape.model.parameters, 'B')} summed over the ranks, on "
             "the cores that compute: nothing is hidden",
-            law,
+            _LAW,
         ),
-        ("data_s", took.data, 2.0, "places in the order, and copies", _LAW),
-        ("step_s", took.step, 1.4, f"compute {show_seconds(took.compute)} + exchange", law),
+        ("data_s", took.data, 2.5, "places in the order, and copies", _LAW),
+        ("step_s", took.step, 1.4, f"compute {show_seconds(took.compute)} + exchange", _LAW),
         ("checkpoint_stall_s", took.save, 3.0, "a copy of the state in memory", _LAW),
         ("ready_s", took.ready, 2.0, "a process with its imports, until its first step", _LAW),
     )

@@ -20,7 +20,9 @@ from sextant.systems.pretraining.drill import check_faults
 from sextant.systems.pretraining.job import Job
 from sextant.systems.pretraining.rehearsal import shape_in, small_model
 
-COST = KernelCosts(layer_s=0.01, head_s=0.02, adam_s=0.005, start_s=2.0, sample_s=1e-4)
+COST = KernelCosts(
+    layer_s=0.01, head_s=0.02, adam_s=0.005, start_s=2.0, sample_s=1e-4, reduce_s=0.03
+)
 TIMES = ("compute_s", "exposed_data_parallel_s", "data_s", "step_s", "tokens_per_s")
 
 
@@ -43,7 +45,7 @@ def machine(**measured: float) -> Machine:
     return replace(next(iter(load_facts().machines.values())), measured=measured)
 
 
-HERE = machine(loopback_bytes_per_s=4e9, memory_read_bytes_per_s=1e10)
+HERE = machine(memory_read_bytes_per_s=1e10)
 
 
 def predicted(shape: TrainingShape, here: Machine = HERE) -> dict[str, float]:
@@ -74,7 +76,7 @@ def test_more_steps_and_fewer_checkpoints_are_better_goodput(job: Job) -> None:
 
 
 def test_a_machine_that_was_not_probed_is_refused(job: Job) -> None:
-    with pytest.raises(InputError, match="loopback"):
+    with pytest.raises(InputError, match="memory_read"):
         predict_training(shape_in(job), COST, machine())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -16,18 +17,42 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from sextant.decoder.config import DecoderConfig
+from sextant.errors import EngineError
 from sextant.plan.training_rehearsal import KernelCosts
 from sextant.systems.pretraining.sampler import Sampler
 
 _REPEATS = 7
 _IMPORTS = "import torch, torch.distributed.checkpoint, torch.distributed.fsdp"
 _LONGEST_START_S = 120.0
+_REDUCE = """
+import sys, time, torch, torch.distributed as dist
+rank, ranks, count, repeats = map(int, sys.argv[2:])
+torch.set_num_threads(1)
+dist.init_process_group("gloo", init_method="file://" + sys.argv[1], rank=rank, world_size=ranks)
+numbers, found = torch.ones(count), []
+for _ in range(repeats):
+    begun_s = time.perf_counter()
+    dist.all_reduce(numbers)
+    found.append(time.perf_counter() - begun_s)
+print(sorted(found)[repeats // 2])
+dist.destroy_process_group()
+"""
 
 
 def kernel_costs(
-    config: DecoderConfig, sampler: Sampler, *, sequence: int, micro_batch: int, parameters: int
+    config: DecoderConfig,
+    sampler: Sampler,
+    *,
+    sequence: int,
+    micro_batch: int,
+    parameters: int,
+    ranks: int,
 ) -> KernelCosts:
-    """Measures every unit cost on one thread; some seconds."""
+    """Measures every unit cost on one thread; some seconds.
+
+    Raises:
+        EngineError: processes cannot meet on this machine.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -37,6 +62,7 @@ def kernel_costs(
             adam_s=_adam_s(parameters),
             start_s=_start_s(),
             sample_s=_median_s(lambda: sampler.sample(1)),
+            reduce_s=_reduce_s(parameters, ranks),
         )
     finally:
         torch.set_num_threads(threads)
@@ -111,6 +137,28 @@ def _start_s() -> float:
     begun_s = time.perf_counter()
     subprocess.run([sys.executable, "-c", _IMPORTS], check=False, timeout=_LONGEST_START_S)
     return time.perf_counter() - begun_s
+
+
+def _reduce_s(count: int, ranks: int) -> float:
+    """An all-reduce of so many numbers by gloo, between processes that do nothing else."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-c", _REDUCE, f"{folder}/meet"]
+        running = [
+            subprocess.Popen(
+                [*words, str(rank), str(ranks), str(count), str(_REPEATS)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(ranks)
+        ]
+        try:
+            told = [one.communicate(timeout=_LONGEST_START_S)[0] for one in running]
+            return float(told[0])
+        except (ValueError, subprocess.TimeoutExpired):
+            raise EngineError("gloo cannot sum between processes here") from None
+        finally:
+            for one in running:
+                one.kill()
 
 
 def data_s(sampler: Sampler, count: int, repeats: int = 10) -> float:

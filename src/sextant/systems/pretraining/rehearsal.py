@@ -105,6 +105,7 @@ def unit_costs(job: Job) -> KernelCosts:
         sequence=job.sequence,
         micro_batch=job.micro_batch,
         parameters=int(shape_in(job).model.parameters),
+        ranks=job.layout.ranks,
     )
 
 

@@ -40,6 +40,9 @@ class Terms:
         if not 0 <= self.island < self.islands:
             what = f"one of 0 to {self.islands - 1}, not {self.island}"
             raise InputError(what, where="--island")
+        if not (self.learning_rate > 0.0 and 0.0 <= self.momentum < 1.0):
+            what = f"{self.learning_rate} and {self.momentum} are no rate above 0 and no momentum"
+            raise InputError(what, where="--outer-rate", hint="0.7 and 0.9; or 1 and 0: the mean")
         if self.bits not in BITS:
             raise InputError(f"one of {BITS}, not {self.bits}", where="--quantize")
 
