@@ -25,7 +25,7 @@ from sextant.systems.pretraining.prepare import Wish, prepare  # noqa: E402
 from sextant.systems.pretraining.saved import open_saved  # noqa: E402
 from sextant.systems.pretraining.text import Source  # noqa: E402
 
-STEPS, H = 200, 10
+STEPS, H = 60, 10
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def kill_second_island(job: Job) -> None:
     """Kills its rank once, in the middle of a round."""
     path = job.out / "island-1" / RECORD_FILE
     until_s = time.monotonic() + 200.0
-    while len(record.steps(path)) < 2 * H + 3 and time.monotonic() < until_s:
+    while len(record.steps(path)) < H + 3 and time.monotonic() < until_s:
         time.sleep(0.005)
     for child in psutil.Process().children():
         if "island-1" in " ".join(child.cmdline()):
@@ -84,7 +84,7 @@ def test_islands_learn_as_one_and_one_may_die_and_come_back(job: Job) -> None:
     exchanges = list(record.read(one / RECORD_FILE, "exchange"))
     assert len(exchanges) == STEPS // H
     first, again = record.read(two / RECORD_FILE, "join")
-    assert (first["round"], again["round"] >= 2) == (0, True)
+    assert (first["round"], again["round"] >= 1) == (0, True)
     moved = sum(e["sent_bytes"] + e["received_bytes"] for e in exchanges)
     # A synchronous step sends and receives a ring's share of fp32 gradients.
     synchronous = STEPS * 2 * (2 * (2 - 1) / 2 * 4 * parameters)

@@ -160,8 +160,9 @@ class Harbour:
             old = self._guests.pop(island, None)
             self._guests[island] = guest = _Guest(line)
             alone = not any(g.joined for g in self._guests.values())
-            fresh = self._outer.round == 0 and not self._delivered
-            if alone or fresh or head.get("round") == self._outer.round:
+            # The first round waits for every island, so none need wait for its end.
+            first = self._outer.round == 0
+            if alone or first or head.get("round") == self._outer.round:
                 self._admit(island, guest, head.get("digest"))
             else:
                 self._waiting.append(island)
