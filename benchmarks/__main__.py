@@ -13,7 +13,15 @@ from pathlib import Path
 from benchmarks.bench import Figure, Skipped, as_json
 from sextant.units import show
 
-BENCHMARKS = ("fan_out", "kill_indexing", "scifact", "stalled_shard", "rehearsal")
+BENCHMARKS = (
+    "fan_out",
+    "kill_indexing",
+    "scifact",
+    "stalled_shard",
+    "rehearsal",
+    "swarm_perception",
+    "swarm_missions",
+)
 
 
 def main() -> int:
