@@ -22,6 +22,8 @@ BENCHMARKS = (
     "scifact",
     "squad",
     "rehearsal",
+    "swarm_perception",
+    "swarm_missions",
 )
 
 SOAKED = ("overload",)

@@ -87,6 +87,7 @@ class SharedMap:
         self._layers: dict[int, Layer] = {own: Layer(num_cells)}
         self.evidence_C = np.zeros(num_cells, np.int16)
         self.seen_C = np.zeros(num_cells, np.bool_)
+        self.known_C = np.zeros(num_cells, np.bool_)
 
     def observe(
         self,
@@ -140,6 +141,8 @@ class SharedMap:
         values = np.stack([layer.values_C[cells] for layer in self._layers.values()])
         self.evidence_C[cells] = _evidence(values).sum(axis=0)
         self.seen_C[cells] = _looked(values).any(axis=0)
+        # What drones disagree on is no unknown cell: there is nothing to fly there for.
+        self.known_C[cells] = True
 
 
 def _evidence(values: Values) -> npt.NDArray[np.int16]:

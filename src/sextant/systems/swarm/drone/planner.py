@@ -121,8 +121,7 @@ class Planner:
         return np.asarray(free_C & (metres.ravel() * self._chart.cell_m >= self._clearance_m))
 
     def _beside_unknown(self) -> np.ndarray:
-        evidence = self._shared.evidence_C.reshape(self._chart.rows, self._chart.columns)
-        unknown = (evidence > FREE) & (evidence < HIT)
+        unknown = ~self._shared.known_C.reshape(self._chart.rows, self._chart.columns)
         return np.asarray(_ndimage().binary_dilation(unknown).ravel())
 
     def _nearest(self, position_2: Floats, passable_C: np.ndarray) -> int:

@@ -48,7 +48,7 @@ def starts_on(layer: Layer, chart: Chart, count: int, rule: SafetyRule, seed: in
 
     apart_m = 2 * (rule.radius_m + rule.margin_m) + 0.3
     centres = chart.centres(np.arange(chart.num_cells))
-    near_m = rule.radius_m + rule.margin_m + 0.1
+    near_m = rule.radius_m + rule.margin_m + 0.05
     free = np.array([layer.distance(point, near_m) > near_m for point in centres])
     labels, num = ndimage.label(free.reshape(chart.rows, chart.columns))
     if not num:

@@ -29,7 +29,7 @@ class Autopilots:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._orders: dict[int, tuple[float, float, tuple[float, float]]] = {}
+        self._orders: dict[int, tuple[float, tuple[float, float]]] = {}
         self._landing: set[int] = set()
         self.ready: set[int] = set()
 
@@ -45,13 +45,13 @@ class Autopilots:
         with self._lock:
             if lands:
                 self._landing.add(drone)
-            self._orders[drone] = (made_from_s, time.monotonic(), (u, v))
+            self._orders[drone] = (made_from_s, (u, v))
 
     def setpoints(self, count: int, now_s: float, stale_s: float) -> np.ndarray:
         """What each flies by now."""
         setpoints_N2 = np.zeros((count, 2))
         with self._lock:
-            for drone, (made_from_s, _, setpoint) in self._orders.items():
+            for drone, (made_from_s, setpoint) in self._orders.items():
                 if now_s - made_from_s <= stale_s:
                     setpoints_N2[drone] = setpoint
         return setpoints_N2
@@ -62,9 +62,11 @@ class Autopilots:
             return set(self._landing)
 
     def silent(self, since_s: float) -> set[int]:
-        """Those that flew, and from which nothing has come for a while."""
+        """Those that flew, and whose last setpoint is from readings of before a time of the world;
+        a machine that stands still for a while loses nobody.
+        """
         with self._lock:
-            return {d for d, (_, at_s, _) in self._orders.items() if at_s < since_s}
+            return {d for d, (made_from_s, _) in self._orders.items() if made_from_s < since_s}
 
 
 def run_world(orders: WorldOrders) -> None:
@@ -124,7 +126,7 @@ def _run(world: World, pilots: Autopilots, orders: WorldOrders, session: Any) ->
         next_s = max(next_s, time.monotonic() - period_s)
         for drone in pilots.landing():
             world.land(drone)
-        for drone in pilots.silent(time.monotonic() - _DEAD_S) - pilots.landing() - lost:
+        for drone in pilots.silent(world.now_s - _DEAD_S) - pilots.landing() - lost:
             lost.add(drone)
             world.land(drone)
         tick += 1

@@ -1,0 +1,126 @@
+"""Right of way: a total order, going aside, and promises of speed."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sextant.systems.swarm.agreement.neighbours import PROMISE_S, Neighbour
+from sextant.systems.swarm.agreement.shared_map import SharedMap
+from sextant.systems.swarm.drone.chart import Chart
+from sextant.systems.swarm.drone.manners import Manners
+from sextant.systems.swarm.drone.planner import Planner
+from sextant.systems.swarm.drone.promises import Promises
+from sextant.systems.swarm.drone.safety import SafetyRule
+
+RULE = SafetyRule()
+CHART = Chart(rows=3, columns=12, cell_m=1.0, origin_m=(0.0, 0.0))
+AT = np.array([5.5, 0.5])
+WAY = ((6.5, 0.5), (5.5, 0.5), (4.5, 0.5))
+
+
+def asker(name: int) -> Neighbour:
+    """A drone to the east that wants to pass to the west."""
+    return Neighbour(
+        name=name,
+        at_s=0.0,
+        position_2=np.array([7.5, 0.5]),
+        velocity_2=np.zeros(2),
+        rank=float(name),
+        way_2=WAY,
+    )
+
+
+def corridor(*bays: int) -> Planner:
+    """A corridor of one row, with bays on its north side."""
+    shared = SharedMap(0, CHART.num_cells)
+    free = [*range(12), *(12 + bay for bay in bays)]
+    walls = sorted(set(range(36)) - set(free))
+    for _ in range(3):
+        shared.observe(np.array(free), np.array(walls), np.empty(0, np.int64))
+    return Planner(CHART, shared, 0.4)
+
+
+def test_the_lower_in_rank_goes_aside_into_a_bay_and_inherits_the_rank() -> None:
+    ways = corridor(3).ways(AT, np.empty((0, 2)), 0.5)
+    manners = Manners(2, CHART, 0.95)
+    standing = manners.settle(0.0, AT, None, ways, [asker(1)])
+    assert standing.aside is not None
+    assert np.hypot(*(CHART.centres(np.array(standing.aside)) - np.array(WAY)).T).min() >= 0.95
+    assert 1.0 < standing.rank < 2.0
+
+
+def test_the_higher_in_rank_stays() -> None:
+    ways = corridor(3).ways(AT, np.empty((0, 2)), 0.5)
+    standing = Manners(0, CHART, 0.95).settle(0.0, AT, None, ways, [asker(1)])
+    assert standing.aside is None
+    assert standing.rank == 0.0
+
+
+def test_who_has_waited_long_takes_the_last_place() -> None:
+    ways = corridor(3).ways(AT, np.empty((0, 2)), 0.5)
+    manners = Manners(0, CHART, 0.95)
+    standings = [manners.settle(t * 0.4, AT, 0, ways, []) for t in range(14)]
+    assert not standings[0].blocked
+    assert any(s.blocked for s in standings)
+    assert max(s.rank for s in standings) >= 1000.0
+
+
+@given(gaps=st.lists(st.floats(0.7, 12.0), min_size=2, max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_a_drone_keeps_to_every_promise_that_still_counts(gaps: list[float]) -> None:
+    promises = Promises(RULE)
+    given_at: list[tuple[float, float]] = []
+    speed = 0.0
+    for tick, gap in enumerate(gaps):
+        now_s = 0.05 * tick
+        limit = promises.limit_m_s(now_s)
+        assert limit <= min((p for at, p in given_at if now_s < at + PROMISE_S), default=3.0)
+        speed = min(limit, speed + 0.3)
+        other = Neighbour(
+            name=1, at_s=now_s, position_2=np.array([gap, 0.0]), velocity_2=np.zeros(2)
+        )
+        promise = promises.give(now_s, np.zeros(2), speed, [other])
+        assert promise >= speed
+        given_at.append((now_s, promise))
+
+
+@given(
+    gap=st.floats(0.0, 4.0),
+    one=st.floats(0.0, 1.2),
+    two=st.floats(0.0, 1.2),
+    spare=st.tuples(st.floats(0.0, 1.0), st.floats(0.0, 1.0)),
+)
+@settings(max_examples=300, deadline=None)
+def test_the_rule_of_the_gap_keeps_two_apart(
+    gap: float, one: float, two: float, spare: tuple[float, float]
+) -> None:
+    """Whatever each chooses, as long as the sum of what is left to stop was within the gap."""
+    if one + two > gap:
+        return
+    bounds = one + spare[0], two + spare[1]  # what the other believes of it, at least what is so
+
+    def most(own: float, believed: float) -> float:
+        return own if own + believed > gap else 0.5 * (gap + own - believed)
+
+    assert max(one, most(one, bounds[1])) + max(two, most(two, bounds[0])) <= gap + 1e-9
+
+
+def test_the_rule_is_the_one_of_the_proof() -> None:
+    from sextant.systems.swarm.drone.obstacles import Obstacles
+    from sextant.systems.swarm.world.sensors import SensorRule
+
+    eyes = Obstacles(RULE, SensorRule())
+    word = Neighbour(
+        name=1,
+        at_s=0.0,
+        position_2=np.array([4.0, 0.0]),
+        velocity_2=np.zeros(2),
+        promise_m_s=1.0,
+    )
+    going = np.array([[1.0, 0.0]])
+    bounds = eyes.bounds(np.zeros(2), going, [word], 0.0)
+    gap = 4.0 - 2.0 * (0.4 + SensorRule().position_error_m)
+    stop = float(RULE.stopping_m(np.array(1.0)))
+    assert bounds.gaps_L[0] == pytest.approx(0.5 * (gap + stop - stop))
+    assert bounds.over_m == pytest.approx(2 * stop - gap)
