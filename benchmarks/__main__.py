@@ -30,6 +30,8 @@ BENCHMARKS = (
     "diloco",
     "kill_training",
     "memory_per_rank",
+    "swarm_perception",
+    "swarm_missions",
 )
 
 SOAKED = ("overload",)

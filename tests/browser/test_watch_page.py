@@ -141,9 +141,11 @@ class Page:
         """The color of the map at a place in metres."""
         return tuple(
             self.run(
-                "((c, x, y) => Array.from(c.getContext('2d').getImageData("
-                f"c.width * x / {SIDE}, c.height * (1 - y / {SIDE}), 1, 1).data))"
-                f"(document.getElementById('map'), {x}, {y})"
+                "((shown, across, down) => {"
+                "const copy = new OffscreenCanvas(1, 1).getContext('2d');"
+                "copy.drawImage(shown, -shown.width * across, -shown.height * down);"
+                "return Array.from(copy.getImageData(0, 0, 1, 1).data);"
+                f"}})(document.getElementById('map'), {x / SIDE}, {1 - y / SIDE})"
             )
         )
 
@@ -231,7 +233,7 @@ def test_a_flight_is_watched_while_it_goes_on(page: Page, tmp_path: Path) -> Non
             for number in range(50, FRAMES):
                 record.add(frame(number))
             record.add(END)
-            record.__exit__(None, None, None)
+            record.close()
             page.until(lambda: page.text("state") == "recorded flight")
             assert not page.run("document.getElementById('live').checkVisibility()")
             assert page.time_s() < 10.5

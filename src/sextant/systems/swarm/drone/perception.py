@@ -16,7 +16,7 @@ from sextant.systems.swarm.world.grid import Floats
 from sextant.systems.swarm.world.ground import CameraRule, blob
 
 NET_FILE = Path(__file__).parent / "net" / "perception.onnx"
-NET_THRESHOLD = 2.0
+NET_THRESHOLD = 5.0
 """The log-odds from which a peak of the net is a sighting."""
 
 

@@ -23,7 +23,7 @@ from sextant.systems.swarm.agreement.words import Word
 from sextant.systems.swarm.drone.chart import Chart, footprint, scan
 from sextant.systems.swarm.drone.manners import Manners, Standing
 from sextant.systems.swarm.drone.obstacles import Obstacles
-from sextant.systems.swarm.drone.perception import Detector, MatchedFilter
+from sextant.systems.swarm.drone.perception import Detector, OnnxDetector
 from sextant.systems.swarm.drone.planner import Planner, Ways
 from sextant.systems.swarm.drone.promises import Promises
 from sextant.systems.swarm.drone.safety import SafetyRule, nearest_allowed
@@ -100,7 +100,7 @@ class Pilot:
         self.targets = Targets(rule.name)
         self.auction = Auction(rule.name)
         self.aborted = False
-        self._detector = detector or MatchedFilter(rule.camera)
+        self._detector = detector or OnnxDetector(rule.camera)
         self._obstacles = Obstacles(rule.safety, rule.sensors)
         self._neighbours = Neighbours(rule.fresh_s)
         self._versions: dict[int, dict[int, int]] = {}

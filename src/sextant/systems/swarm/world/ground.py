@@ -22,7 +22,9 @@ class CameraRule:
         pixels: along a side of the square patch.
         view_m: metres of ground along a side.
         noise: standard deviation of a pixel; the texture's is 1.
-        contrast: how much brighter a target's middle is than the ground, in the same unit.
+        contrast: how much brighter a target's middle is than the ground, in the same unit. At 3.5
+            the best linear detector (which whitens the texture) stands 7 deviations above it in one
+            frame, at 2.5 only 5: there it finds 0.95 of the targets at 13 false alarms a 1000 m2.
         target_m: radius of a target.
     """
 
