@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sextant.fleet import messages, wire
 from sextant.fleet.answers import Answer, Gather, Missing
@@ -77,6 +77,11 @@ class Scatter:
             for standing in replicas.standings
             if standing.on_probation
         )
+
+    def count(self, what: Literal["asks", "hedged", "replaced", "probed"]) -> None:
+        """Adds one to the tally."""
+        with self._lock:
+            setattr(self.tally, what, getattr(self.tally, what) + 1)
 
     def send(self, part: Part, standing: Standing, inbox: Inbox | None, deadline: Deadline) -> None:
         """Sends a part to one replica; without an inbox as a probe, whose answer nobody reads."""
@@ -167,13 +172,14 @@ class _Call:
 
     def _send(self) -> None:
         """Asks one replica of each member, and those on probation that are due for a probe."""
-        self._scatter.tally.asks += 1
+        self._scatter.count("asks")
         for part in self._parts.values():
             standing = part.replicas.first()
             if standing is None:
                 self._miss(part)
                 continue
-            part.hedge_at_s = self._start_s + part.replicas.hedge_after_s()
+            # From here on, as its replicas' own times are: sending to those before took a while.
+            part.hedge_at_s = time.perf_counter() + part.replicas.hedge_after_s()
             self._scatter.send(part, standing, self._inbox, self._deadline)
             if not part.replicas.alone:
                 self._probe(part)
@@ -214,7 +220,7 @@ class _Call:
     def _probe(self, part: Part) -> None:
         probed = part.replicas.probe(time.perf_counter())
         if probed is not None:
-            self._scatter.tally.probed += 1
+            self._scatter.count("probed")
             self._scatter.send(part, probed, None, self._deadline)
 
     def _hedge(self) -> None:
@@ -226,7 +232,7 @@ class _Call:
                 if not self._ask_another(part):
                     part.hedge_at_s = math.inf
                 else:
-                    self._scatter.tally.hedged += 1
+                    self._scatter.count("hedged")
 
     def _ask_another(self, part: Part) -> bool:
         standing = part.replicas.another(part.tried)
@@ -267,7 +273,7 @@ class _Call:
             why = seat.why() if gone else "its link was lost"
         part.why[seat.name] = why
         if not self._deadline.expired() and self._ask_another(part):
-            self._scatter.tally.replaced += 1
+            self._scatter.count("replaced")
         elif not part.open:
             self._miss(part)
 

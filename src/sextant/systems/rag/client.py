@@ -4,8 +4,9 @@
     reply = client.ask("What does a drill record?", deadline_s=2.0)
     print(reply.answer, reply.coverage)
 
-Every call has a deadline. Questions change nothing, so one whose server does not answer is asked of
-the next address; a server that is full is asked again when it said, if that is within the deadline.
+Every call has a deadline. Questions change nothing, so one whose server is gone is asked of the
+next address at once, and one whose server is silent after a share of the time; a server that is
+full is asked again when it said, if that is within the deadline.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, Self, TypeVar
 
 from sextant.errors import EngineError, InputError
 from sextant.systems.rag.client_line import Arriving, Line, NotNow
+from sextant.systems.rag.client_race import Race
 from sextant.systems.rag.client_reply import Absent, Event, Reply, Span, reply_of
 
 __all__ = ["Absent", "BusyError", "Client", "Event", "Reply", "Span"]
@@ -127,20 +129,12 @@ class Client:
         until_s = self._clock() + (deadline_s or self._deadline_s)
         pause_s = _PAUSE_S
         while True:
-            refusals: list[NotNow] = []
-            for number in self._order():
-                left_s = until_s - self._clock()
-                if left_s <= 0:
-                    break
-                try:
-                    found = read(
-                        self._lines[number].post(path, body | {"deadline": left_s}, left_s)
-                    )
-                except NotNow as refusal:
-                    refusals.append(refusal)
-                    continue
-                self._first = number
+            race = Race(self._lines, self._order(), self._clock)
+            found = race.run(path, body, until_s, read)
+            if race.winner is not None and found is not None:
+                self._first = race.winner
                 return found
+            refusals = race.refusals
             wait_s = max(pause_s, min((one.after_s for one in refusals), default=0.0))
             if self._clock() + wait_s >= until_s:
                 raise _given_up(refusals)

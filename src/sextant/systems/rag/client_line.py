@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from sextant.errors import EngineError, InputError
 
-_MARGIN_S = 0.25
+MARGIN_S = 0.25
 """For an answer that was ready at the deadline to arrive."""
 _MOST_IDLE = 8
 _BROKEN = (OSError, http.client.HTTPException)
@@ -46,42 +46,47 @@ class Line:
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
 
-    def post(self, path: str, body: Mapping[str, Any], left_s: float) -> Arriving:
-        """The answer, its headers read.
+    def begin(self, path: str, body: Mapping[str, Any], left_s: float) -> Underway:
+        """Sends a request, and waits for nothing but a connection.
 
         Raises:
-            NotNow: the server is not there, is full, or is going away.
-            InputError: it does not take the request.
-            EngineError: it failed, or the deadline passed.
+            NotNow: the server is not there.
         """
         data = json.dumps(body).encode()
         with self._lock:
             kept = self._idle.pop() if self._idle else None
+        if kept is not None:
+            # It may have been closed at the other end since; that says nothing of the server.
+            with contextlib.suppress(ConnectionError, http.client.HTTPException):
+                return self._sent(kept, path, data, left_s, kept=True)
+        return self.begin_afresh(path, data, left_s)
+
+    def begin_afresh(self, path: str, data: bytes, left_s: float) -> Underway:
+        """The same on a connection of its own."""
+        fresh = self._kind(self._host, self._port, timeout=left_s + MARGIN_S)
         try:
-            if kept is not None:
-                # It may have been closed at the other end since; that says nothing of the server.
-                with contextlib.suppress(ConnectionError, http.client.HTTPException):
-                    return self._sent(kept, path, data, left_s)
-            fresh = self._kind(self._host, self._port, timeout=left_s + _MARGIN_S)
-            return self._sent(fresh, path, data, left_s)
+            return self._sent(fresh, path, data, left_s, kept=False)
         except _BROKEN as error:
             raise NotNow(f"{self.address}: {error or type(error).__name__}") from error
 
     def _sent(
-        self, connection: http.client.HTTPConnection, path: str, data: bytes, left_s: float
-    ) -> Arriving:
+        self,
+        connection: http.client.HTTPConnection,
+        path: str,
+        data: bytes,
+        left_s: float,
+        *,
+        kept: bool,
+    ) -> Underway:
         try:
-            connection.timeout = left_s + _MARGIN_S
+            connection.timeout = left_s + MARGIN_S
             if connection.sock is not None:
                 connection.sock.settimeout(connection.timeout)
             connection.request("POST", path, data, self._headers)
-            answer = Arriving(self, connection, connection.getresponse())
-            if answer.status != 200:
-                raise answer.refused()
-            return answer
         except _BROKEN:
             connection.close()
             raise
+        return Underway(self, connection, path, data, kept=kept)
 
     def take_back(self, connection: http.client.HTTPConnection) -> None:
         """Keep a connection whose answer was read to its end."""
@@ -97,6 +102,53 @@ class Line:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+class Underway:
+    """A request that was sent; several may be waited for at once."""
+
+    def __init__(
+        self,
+        line: Line,
+        connection: http.client.HTTPConnection,
+        path: str,
+        data: bytes,
+        *,
+        kept: bool,
+    ) -> None:
+        self.line = line
+        self._connection = connection
+        self._path = path
+        self._data = data
+        self._kept = kept
+
+    def fileno(self) -> int:
+        """Of the socket, for `select`; readable when the answer begins."""
+        return self._connection.sock.fileno()
+
+    def arrived(self, left_s: float) -> Arriving | Underway:
+        """The answer, its headers read; or the request sent again, as its connection was stale.
+
+        Raises:
+            NotNow: the server is full, is going away, or broke off.
+            InputError: it does not take the request.
+            EngineError: it failed.
+        """
+        try:
+            self._connection.sock.settimeout(left_s + MARGIN_S)
+            answer = Arriving(self.line, self._connection, self._connection.getresponse())
+        except _BROKEN as error:
+            self.close()
+            if self._kept and not isinstance(error, TimeoutError):
+                return self.line.begin_afresh(self._path, self._data, left_s)
+            raise NotNow(f"{self.line.address}: {error or type(error).__name__}") from error
+        if answer.status != 200:
+            raise answer.refused()
+        return answer
+
+    def close(self) -> None:
+        """Wait for it no longer; the server sees that and works on it no longer either."""
+        self._connection.close()
 
 
 class Arriving:

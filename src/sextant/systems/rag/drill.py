@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sextant.fleet import Drill, Fault, Gang
 from sextant.fleet.shot import Shot
-from sextant.systems.rag.service import Result, Service
+from sextant.systems.rag.service import Result, Service, settle_heap
 
 _SETTLE_S = 30.0
 _AFTER_S = 0.5
@@ -62,6 +62,7 @@ def drill(
     ]
     # The first answer in words opens what vectors do not need; a drill is not the time for it.
     service.ask(questions[0], k=k, deadline_s=_TRUTH_DEADLINE_S)
+    settle_heap()
     asked: list[Asked] = []
     partial: list[Result] = []
     with Drill(service.gang, faults) as running:

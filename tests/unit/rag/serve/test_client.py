@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -223,6 +224,45 @@ def test_a_server_that_hangs_is_left_at_the_deadline() -> None:
         with Client(address) as client, pytest.raises(EngineError, match="timed out"):
             client.ask("q", deadline_s=0.2)
         go.set()
+
+
+def test_a_silent_router_costs_a_share_of_the_time_and_only_once() -> None:
+    """As one that is stopped: it takes connections and requests, and never answers."""
+    go = threading.Event()
+    with (
+        scripted(lambda *_: go.wait(20) and None) as (silent, asked),
+        scripted(GOOD) as (good, seen),
+        Client([silent, good]) as client,
+    ):
+        start_s = time.perf_counter()
+        assert client.ask("q", deadline_s=4.0).answer
+        first_s = time.perf_counter() - start_s
+        assert client.ask("q", deadline_s=4.0).answer
+        again_s = time.perf_counter() - start_s - first_s
+        go.set()
+    assert 0.9 < first_s < 2.5
+    assert again_s < 0.9
+    assert (len(asked), len(seen)) == (1, 2)
+    assert seen[0]["deadline"] < 3.1
+
+
+def test_who_is_slow_is_still_heard() -> None:
+    """The other one is asked beside it, and not in its place."""
+    go = threading.Event()
+
+    def slow(handler: http.server.BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
+        time.sleep(0.5)
+        GOOD(handler, body)
+
+    with (
+        scripted(slow) as (late, _),
+        scripted(lambda *_: go.wait(20) and None) as (silent, asked),
+        Client([late, silent]) as client,
+    ):
+        assert client.ask("q", deadline_s=1.2).answer
+        assert client._order() == [0, 1]
+        go.set()
+    assert len(asked) == 1
 
 
 def test_what_is_wrong_is_not_asked_twice(tmp_path: Path) -> None:

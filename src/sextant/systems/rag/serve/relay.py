@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
+
+_PREFIX = "sextant-log-"
+_OLD_S = 60.0
+"""A pipe so young may be about to have its reader."""
 
 
 @contextlib.contextmanager
@@ -17,7 +23,8 @@ def relay(stream: TextIO) -> Iterator[Path]:
 
     A line of up to `PIPE_BUF` bytes (4,096 on Linux) is never mixed with another.
     """
-    with tempfile.TemporaryDirectory(prefix="sextant-log-") as folder:
+    _forget_unread()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
         path = Path(folder) / "log"
         os.mkfifo(path, 0o600)
         # Open for writing too, so that the pipe does not end when the last writer goes.
@@ -40,6 +47,20 @@ def _copy(descriptor: int, stream: TextIO) -> None:
             with contextlib.suppress(OSError, ValueError):
                 stream.write(line)
                 stream.flush()
+
+
+def _forget_unread() -> None:
+    """Removes the pipes whose reader was killed, so that it could not do so itself."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime < _OLD_S:
+                continue
+            try:
+                os.close(os.open(folder / "log", os.O_WRONLY | os.O_NONBLOCK))
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    (folder / "log").unlink()
+                    folder.rmdir()
 
 
 class PipeEnd:
