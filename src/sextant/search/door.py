@@ -22,7 +22,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 import msgpack
 import numpy as np
@@ -30,8 +29,9 @@ import numpy as np
 from sextant.errors import InputError, SextantError
 from sextant.fleet import Deadline
 from sextant.search import frames
+from sextant.search.callers import Caller, Query
 from sextant.search.nearest import Near
-from sextant.search.together import MOST_BATCH, PATIENCE_S, alike_in_time
+from sextant.search.together import MOST_BATCH, PATIENCE_S
 from sextant.search.wire import Floats
 
 SearchBatch = Callable[[Floats, int, Deadline], Near]
@@ -50,26 +50,6 @@ _LATE = "the deadline had passed before the search"
 _LONGEST_S = 3600.0
 
 
-@dataclass(eq=False, slots=True)
-class _Caller:
-    """One connection: what has come and is no whole frame yet, and what it has not taken yet."""
-
-    socket: socket.socket
-    known: bool = False
-    came: bytearray = field(default_factory=bytearray)
-    unsent: bytearray = field(default_factory=bytearray)
-
-
-@dataclass(frozen=True, slots=True)
-class _Query:
-    caller: _Caller
-    number: int
-    k: int
-    deadline_s: float
-    vector: bytes
-    came_s: float
-
-
 class Door:
     """Serves vector queries on one port; `run` returns once `stop` was called.
 
@@ -80,7 +60,10 @@ class Door:
         host: an address of this machine.
         port: 0 takes a free one.
         token: what clients must say; needed beyond loopback.
-        at_once: batches that are searched side by side: the replicas.
+        at_once: batches that are searched side by side: the replicas. With 0 the door's own
+            thread searches: no thread waits for another, but nothing is read meanwhile. It is for
+            a shard in this process.
+        shared: other processes may listen on the same port; the system spreads the connections.
         clock: seconds since the epoch.
 
     Raises:
@@ -97,6 +80,7 @@ class Door:
         port: int = 0,
         token: str = "",
         at_once: int = 1,
+        shared: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if not token and not is_loopback(host):
@@ -110,16 +94,18 @@ class Door:
         self._token = token.encode()
         self._clock = clock
         self._selector = selectors.DefaultSelector()
-        self._callers: set[_Caller] = set()
-        self._waiting: list[_Query] = []
+        self._callers: set[Caller] = set()
+        self._waiting: list[Query] = []
         self._at_once = at_once
         self._away = 0
         self._queries_away = 0
-        self._found: deque[tuple[Sequence[_Query], Sequence[bytes]]] = deque()
+        self._found: deque[tuple[Sequence[Query], Sequence[bytes]]] = deque()
         self._pool = ThreadPoolExecutor(_MOST_AWAY, thread_name_prefix="door")
         self._stopping = False
         try:
-            self._listener = socket.create_server((host, port), backlog=MOST_CONNECTIONS)
+            self._listener = socket.create_server(
+                (host, port), backlog=MOST_CONNECTIONS, reuse_port=shared
+            )
         except OSError as error:
             raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from error
         self._listener.setblocking(False)
@@ -177,7 +163,7 @@ class Door:
             self._woken.recv(_READ_BYTES)
             return
         try:
-            caller = _Caller(self._listener.accept()[0])
+            caller = Caller(self._listener.accept()[0])
         except OSError:
             # Gone before it was let in, or no descriptor is left: the others go on.
             return
@@ -189,7 +175,7 @@ class Door:
         self._callers.add(caller)
         self._selector.register(caller.socket, selectors.EVENT_READ, caller)
 
-    def _read(self, caller: _Caller) -> None:
+    def _read(self, caller: Caller) -> None:
         try:
             data = caller.socket.recv(_READ_BYTES)
         except BlockingIOError:
@@ -214,7 +200,7 @@ class Door:
         if start < len(data):
             caller.came += data[start:]
 
-    def _whole(self, caller: _Caller, data: bytes, start: int) -> int | None:
+    def _whole(self, caller: Caller, data: bytes, start: int) -> int | None:
         """Where the frame at `start` ends; None if it is not all there.
 
         Raises:
@@ -229,7 +215,7 @@ class Door:
         end = int(start + 4 + length)
         return end if end <= len(data) else None
 
-    def _take(self, caller: _Caller, data: bytes, start: int, end: int) -> None:
+    def _take(self, caller: Caller, data: bytes, start: int, end: int) -> None:
         """One whole frame.
 
         Raises:
@@ -248,7 +234,7 @@ class Door:
             self._give(caller, frames.refused(number, why))
             return
         deadline_s = min(deadline_s, now_s + _LONGEST_S)
-        self._waiting.append(_Query(caller, number, k, deadline_s, vector, now_s))
+        self._waiting.append(Query(caller, number, k, deadline_s, vector, now_s))
 
     def _reason_against(self, k: int, vector: bytes) -> str:
         """Why a query is refused at once, or nothing: one that a shard refuses takes its whole
@@ -262,7 +248,7 @@ class Door:
             return "a query vector must be finite"
         return ""
 
-    def _greet(self, caller: _Caller, kind: int, body: bytes) -> None:
+    def _greet(self, caller: Caller, kind: int, body: bytes) -> None:
         """The first frame of a connection.
 
         Raises:
@@ -280,6 +266,10 @@ class Door:
 
     def _send_off(self) -> None:
         """Search what waits: at once where there is room, and where patience ends all the same."""
+        while self._waiting and not self._at_once:
+            if batch := self._next_batch(self._clock(), MOST_BATCH):
+                self._search_batch(batch)
+                self._give_found()
         while self._waiting and self._away < _MOST_AWAY:
             now_s = self._clock()
             waited_s = now_s - self._waiting[0].came_s
@@ -295,22 +285,22 @@ class Door:
                 self._queries_away += len(batch)
                 self._pool.submit(self._search_batch, batch)
 
-    def _next_batch(self, now_s: float, most: int) -> list[_Query]:
+    def _next_batch(self, now_s: float, most: int) -> list[Query]:
         """The query that came first, and those who can go with it; what is late is refused."""
-        batch: list[_Query] = []
-        rest: list[_Query] = []
+        batch: list[Query] = []
+        rest: list[Query] = []
         for query in self._waiting:
             # A deadline that is no number is never met.
             if not query.deadline_s > now_s:
                 self._give(query.caller, frames.refused(query.number, _LATE))
-            elif not batch or (len(batch) < most and _may_share(batch[0], query, now_s)):
+            elif not batch or (len(batch) < most and batch[0].may_share(query, now_s)):
                 batch.append(query)
             else:
                 rest.append(query)
         self._waiting = rest
         return batch
 
-    def _search_batch(self, batch: Sequence[_Query]) -> None:
+    def _search_batch(self, batch: Sequence[Query]) -> None:
         """Make the replies to a batch, on a thread of the pool."""
         try:
             replies = self._replies(batch)
@@ -318,9 +308,10 @@ class Door:
             why = str(error) if isinstance(error, SextantError) else type(error).__name__
             replies = [frames.refused(query.number, why) for query in batch]
         self._found.append((batch, replies))
-        self._stir()
+        if self._at_once:
+            self._stir()
 
-    def _replies(self, batch: Sequence[_Query]) -> list[bytes]:
+    def _replies(self, batch: Sequence[Query]) -> list[bytes]:
         joined = b"".join([query.vector for query in batch])
         queries_QD = np.frombuffer(joined, "<f4").reshape(len(batch), -1)
         # The first that is due decides: nobody gets an answer late.
@@ -333,12 +324,13 @@ class Door:
         """Send the replies that are there."""
         while self._found:
             batch, replies = self._found.popleft()
-            self._away -= 1
-            self._queries_away -= len(batch)
+            if self._at_once:
+                self._away -= 1
+                self._queries_away -= len(batch)
             for query, reply in zip(batch, replies, strict=True):
                 self._give(query.caller, reply)
 
-    def _give(self, caller: _Caller, reply: bytes) -> None:
+    def _give(self, caller: Caller, reply: bytes) -> None:
         """Send what the connection takes now; keep the rest."""
         if caller not in self._callers:
             return
@@ -359,7 +351,7 @@ class Door:
             both = selectors.EVENT_READ | selectors.EVENT_WRITE
             self._selector.modify(caller.socket, both, caller)
 
-    def _send(self, caller: _Caller) -> None:
+    def _send(self, caller: Caller) -> None:
         """Send what was kept."""
         try:
             sent = caller.socket.send(caller.unsent)
@@ -372,11 +364,11 @@ class Door:
         if not caller.unsent:
             self._selector.modify(caller.socket, selectors.EVENT_READ, caller)
 
-    def _refuse(self, caller: _Caller, why: str) -> None:
+    def _refuse(self, caller: Caller, why: str) -> None:
         self._give(caller, frames.refused(0, why))
         self._drop(caller)
 
-    def _drop(self, caller: _Caller) -> None:
+    def _drop(self, caller: Caller) -> None:
         if caller in self._callers:
             self._callers.discard(caller)
             self._selector.unregister(caller.socket)
@@ -391,8 +383,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _may_share(first: _Query, other: _Query, now_s: float) -> bool:
-    """Whether two want equally many hits, and at about the same time."""
-    return other.k == first.k and alike_in_time(first.deadline_s - now_s, other.deadline_s - now_s)

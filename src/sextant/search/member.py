@@ -127,6 +127,17 @@ class ShardMember(Member):
         self.ledger.charge(Axis.DATA, bytes=len(body) + len(reply))
         return reply
 
+    def newest(self) -> Shard:
+        """The shard in the generation that was opened last.
+
+        Raises:
+            InputError: none is open.
+        """
+        for held in reversed(tuple(self._held.values())):
+            if held.shard is not None:
+                return held.shard
+        raise InputError(f"{self._shard} is not open")
+
     def close(self) -> None:
         """Let go of the files; a process does so by ending."""
         self._closed.set()

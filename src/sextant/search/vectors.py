@@ -9,10 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from sextant.fleet import Fleet
-from sextant.search.door import Door
+from sextant.search import shard_door
+from sextant.search.door import Door, is_loopback
 from sextant.search.generations import lease
 from sextant.search.local import Gang
 from sextant.search.nearest import Nearest
@@ -20,6 +22,13 @@ from sextant.search.service import open_local, open_on_fleet
 
 _READY_S = 300.0
 _END_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Served:
+    """Where an index is served."""
+
+    port: int
 
 
 @contextmanager
@@ -32,11 +41,12 @@ def served(
     port: int = 0,
     token: str = "",
     groups: tuple[str, ...] | None = (),
-) -> Iterator[Door]:
-    """The index in `index_dir`, served at a door on a thread of this process while the block runs.
+) -> Iterator[Served]:
+    """The index in `index_dir`, served at a door while the block runs.
 
     With a fleet each shard is so many processes, and as many batches are searched side by side;
-    without one it is a thread here.
+    without one it is a thread here. The one shard of an index that only this machine reaches has
+    the door in its own processes (`shard_door`).
 
     Args:
         index_dir: a published index; the generation that is current now is served.
@@ -55,6 +65,20 @@ def served(
     leased = lease(index_dir)
     try:
         manifest = leased.manifest
+        alone = len(manifest.shards) == 1 and is_loopback(host) and not token
+        if fleet is not None and fleet.founded and alone:
+            with shard_door.opened(
+                index_dir,
+                manifest,
+                fleet,
+                replicas=replicas,
+                host=host,
+                port=port,
+                groups=groups,
+                ready_s=_READY_S,
+            ) as number:
+                yield Served(port=number)
+            return
         gang: Gang
         if fleet is None:
             gang = open_local(index_dir, manifest)
@@ -71,7 +95,7 @@ def served(
                 at_once=replicas,
             )
             with running(door):
-                yield door
+                yield Served(port=door.port)
         finally:
             gang.close()
     finally:
