@@ -21,7 +21,7 @@ KINDS = {
     "IVF16,SQ8": {"nprobe": 8},
     "IVF16,PQ8x4fs,RFlat": {"nprobe": 8, "k_factor_rf": 20},
     "RR16,IVF16,SQ8": {"nprobe": 8},
-    "PQ16": {},
+    "PQ16x6": {},
 }
 
 
@@ -100,7 +100,7 @@ def test_only_allowed_rows_come_and_recall_holds(
     _, truth_QK = brute_force(rows, queries_QD, k, allowed_N)
     hits = sum(len(set(a) & set(b)) for a, b in zip(rows_QK, truth_QK, strict=True))
     # Product quantization alone is the one kind here that is not refined.
-    least = 0.6 if key == "PQ16" else 0.85
+    least = 0.6 if key == "PQ16x6" else 0.85
     assert hits / truth_QK.size >= least
 
 

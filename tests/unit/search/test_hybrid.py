@@ -111,7 +111,7 @@ def test_both_scores_are_those_that_each_kind_gives_alone(publish: Publish) -> N
         assert {hit.ordinal: hit.dense for hit in hits}.items() <= cosines[query].items()
 
 
-@pytest.mark.parametrize("key", ["HNSW16", "IVF4,Flat", "IVF4,SQ8", "PQ8"])
+@pytest.mark.parametrize("key", ["HNSW16", "IVF4,Flat", "IVF4,SQ8", "PQ8x6"])
 def test_an_index_of_any_kind_gives_whole_scores(publish: Publish, key: str) -> None:
     rows, vectors_ND = corpus(1000)
     index_dir, manifest = publish(rows, 2, vectors_ND, key)
