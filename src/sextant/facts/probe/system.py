@@ -91,7 +91,7 @@ with open("/proc/self/statm") as f:
 def processes() -> dict[str, float]:
     """Seconds to start an interpreter alone and with the engines' imports, and its memory."""
     found = {}
-    for name, modules in (("process", ()), ("member", ("ray", "zenoh", "faiss", "numpy"))):
+    for name, modules in (("process", ()), ("member", ("zenoh", "faiss", "numpy"))):
         command = [sys.executable, "-c", _START, *modules]
         times = []
         for _ in range(5):

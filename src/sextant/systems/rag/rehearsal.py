@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from sextant.axes import Axis
 from sextant.errors import InputError, missing_engine
@@ -105,7 +106,16 @@ def rehearse(
         InputError: the corpus or the disk refuses.
         EngineError: an engine failed.
     """
-    report = build_index(material.corpus, index_dir, embedder, num_shards=shards, progress=progress)
+    # Every passage counts, near-duplicates too; and the plan's shape is that of dense search.
+    report = build_index(
+        material.corpus,
+        index_dir,
+        embedder,
+        num_shards=shards,
+        fold_at=None,
+        progress=progress,
+    )
+    asking: dict[str, Any] = {"k": k, "mode": "dense", "deadline_s": _DEADLINE_S}
     values = {"embed_passages_per_s": _embedding_rate(embedder, material.sample, progress)}
     progress.stage("starting shards", shards)
     fleet = start()
@@ -115,17 +125,17 @@ def rehearse(
         values |= _sizes(report.manifest, _gang(service))
         service.warm()
         for question in material.questions[:_WARM_QUERIES]:
-            service.search(question, k=k, deadline_s=_DEADLINE_S)
+            service.search(question, **asking)
         before = _charges(service)
         progress.stage("asking", len(material.questions))
         results = []
         for question in material.questions:
-            results.append(service.search(question, k=k, deadline_s=_DEADLINE_S))
+            results.append(service.search(question, **asking))
             progress.advance()
         lean = _lean_between(before, _charges(service))
         values |= _latencies(results)
         progress.stage("asking from several clients", None)
-        values["queries_per_s"] = _throughput(service, material.questions, k, clients)
+        values["queries_per_s"] = _throughput(service, material.questions, asking, clients)
         values["recall_without_a_shard"] = _recall_without(service, material.questions, k)
     return Observed(values=values, lean=lean, results=tuple(results))
 
@@ -175,7 +185,9 @@ def _latencies(results: Sequence[Result]) -> dict[str, float]:
     }
 
 
-def _throughput(service: Service, questions: Sequence[str], k: int, clients: int) -> float:
+def _throughput(
+    service: Service, questions: Sequence[str], asking: dict[str, Any], clients: int
+) -> float:
     """Answers a second with so many clients that each ask again as soon as they are answered."""
     end_s = time.perf_counter() + _THROUGHPUT_S
     counts = [0] * clients
@@ -183,7 +195,7 @@ def _throughput(service: Service, questions: Sequence[str], k: int, clients: int
     def client(number: int) -> None:
         while time.perf_counter() < end_s:
             question = questions[(number + counts[number] * clients) % len(questions)]
-            service.search(question, k=k, deadline_s=_DEADLINE_S)
+            service.search(question, **asking)
             counts[number] += 1
 
     start_s = time.perf_counter()
