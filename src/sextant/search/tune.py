@@ -182,7 +182,10 @@ def _finer(
 def _tried(
     trials: Sequence[Trial], name: str, effort: int, sample: _Sample, factors: Sequence[int]
 ) -> list[_Setting]:
-    """One effort with each of the factors."""
+    """One effort with each of the factors that make sense beside it."""
+    if name == GRAPH:
+        # Faiss keeps as many candidates as it is asked for: more of them would be more effort.
+        factors = [factor for factor in factors if factor * K <= effort] or factors[:1]
     ranks_QK = _ranks(trials, name, effort, sample, max(factors))
     settings = []
     for factor in factors:
