@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sextant.cli.rag_answerer import add_answerer_options, opened_answerer
+from sextant.cli.rag_bench import add_bench
 from sextant.cli.rag_index import add_index
 from sextant.cli.rag_serve import add_serve
 from sextant.cli.times import TIME_HELP, seconds
@@ -48,6 +49,7 @@ def add_parser(subparsers: _SubParsers[argparse.ArgumentParser]) -> None:
     )
     add_serve(commands)
     _add_eval(commands)
+    add_bench(commands)
 
 
 def _add_question(

@@ -56,7 +56,7 @@ def add_serve(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--model", metavar="PATH", help="where the index's model lies now")
     parser.add_argument(
-        "--replicas", type=int, default=1, metavar="R", help="processes a shard (1)"
+        "--replicas", type=int, metavar="R", help="processes a shard (as the index was planned)"
     )
     parser.add_argument(
         "--routers",
@@ -87,6 +87,8 @@ def _serve(args: argparse.Namespace) -> int:
     from sextant.search.manifest import Manifest
     from sextant.systems.rag.writers import check_answerer
 
+    if args.replicas is None:
+        args.replicas = 1 if args.in_process else _planned_replicas(Path(args.index))
     _check(args)
     check_answerer(args.answerer, args.answerer_model)
     settings = Settings(
@@ -237,6 +239,18 @@ def _ports(args: argparse.Namespace) -> list[int]:
     for one in found:
         one.close()
     return ports
+
+
+def _planned_replicas(index_dir: Path) -> int:
+    """What the plan had for this index when it was built; 1 where nobody planned.
+
+    Raises:
+        InputError: there is no index.
+    """
+    from sextant.search.manifest import Manifest
+
+    plan = Manifest.read(index_dir).about.get("plan", {})
+    return max(1, min(int(plan.get("replicas", 1)), _MOST_PROCESSES))
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -56,7 +56,7 @@ def lists_s(
 
 def graph_s(
     num_vectors: float,
-    dims: float,
+    row_bytes: float,
     ef: float,
     links: float,
     vector_s: float,
@@ -67,5 +67,4 @@ def graph_s(
     Source: `scan.graph_vectors` and `scan.random_read_s`.
     """
     met = scan.graph_vectors(num_vectors, ef, links)
-    row = index.flat_bytes_per_vector(dims, index.FLOAT_BYTES)
-    return scan.random_read_s(met, row, scan_bytes_per_s, vector_s)
+    return scan.random_read_s(met, row_bytes, scan_bytes_per_s, vector_s)

@@ -19,6 +19,8 @@ ORDINAL_BYTES = 8.0
 _DIMS_PER_CODE = 2
 _CODE_BITS = 4.0
 _HITS = 10.0
+_BYTE_FACTOR = 2.0
+"""Candidates over hits that put vectors of a byte a dim in order; more found no more neighbours."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +44,7 @@ class KindCost:
     """One kind of index, and what it would take.
 
     Attributes:
-        kind: `flat`, `hnsw`, `ivf` or `ivf_pq` (refined by raw vectors).
+        kind: `flat`, `hnsw`, `ivf`, or, refined by raw vectors, `hnsw_sq8` or `ivf_pq`.
         key: the Faiss factory key.
         reach: the largest recall@10 that it is planned for.
         memory_bytes: what a search keeps in memory, of the whole index.
@@ -99,7 +101,8 @@ def choose_index(demand: IndexDemand, facts: Facts) -> IndexChoice:
 
 def kind_costs(demand: IndexDemand, facts: Facts) -> tuple[KindCost, ...]:
     """Every kind, and what it would take for this demand."""
-    found = [_flat(demand, facts), _graph(demand, facts), _lists(demand, facts)]
+    found = [_flat(demand, facts), _graph(demand, facts), _small_graph(demand, facts)]
+    found.append(_lists(demand, facts))
     if demand.dims % _DIMS_PER_CODE == 0:
         found.append(_codes(demand, facts))
     return tuple(found)
@@ -119,24 +122,39 @@ def _flat(demand: IndexDemand, facts: Facts) -> KindCost:
 
 def _graph(demand: IndexDemand, facts: Facts) -> KindCost:
     links = facts.value("hnsw_links")
-    ef = max(_HITS, facts.value("hnsw_ef_times_miss") / max(1.0 - demand.recall, 1e-3))
-    each = demand.dims * FLOAT_BYTES + index.hnsw_graph_bytes(links) + ORDINAL_BYTES
-    query_s = shard_search.graph_s(
-        demand.vectors,
-        demand.dims,
-        ef,
-        links,
-        facts.value("graph_vector_s"),
-        facts.value("core_scan_bytes_per_s"),
-    )
+    row = index.flat_bytes_per_vector(demand.dims, FLOAT_BYTES)
     return KindCost(
         kind="hnsw",
         key=f"HNSW{links:g}",
         reach=facts.value("hnsw_recall_reach"),
-        memory_bytes=demand.vectors * each,
+        memory_bytes=demand.vectors * (row + index.hnsw_graph_bytes(links) + ORDINAL_BYTES),
         raw_mapped=True,
-        query_s=query_s,
+        query_s=_walk_s(demand, facts, row, facts.value("graph_vector_s")),
     )
+
+
+def _small_graph(demand: IndexDemand, facts: Facts) -> KindCost:
+    """A graph over vectors of a byte a dim; the best are scored again by their raw vectors."""
+    links, row = facts.value("hnsw_links"), float(demand.dims)
+    held = demand.vectors * (row + index.hnsw_graph_bytes(links) + ORDINAL_BYTES)
+    mapped = _has_room(demand, facts, held + _raw_bytes(demand))
+    again = facts.value("rescored_vector_s" if mapped else "read_vector_s")
+    walk_s = _walk_s(demand, facts, row, facts.value("quantized_graph_vector_s"))
+    return KindCost(
+        kind="hnsw_sq8",
+        key=f"HNSW{links:g}_SQ8",
+        reach=facts.value("refined_recall_reach"),
+        memory_bytes=held + (_raw_bytes(demand) if mapped else 0.0),
+        raw_mapped=mapped,
+        query_s=walk_s + _BYTE_FACTOR * _HITS * again,
+    )
+
+
+def _walk_s(demand: IndexDemand, facts: Facts, row_bytes: float, vector_s: float) -> float:
+    """One query's walk of a graph, with as many candidates as the recall takes."""
+    ef = max(_HITS, facts.value("hnsw_ef_times_miss") / max(1.0 - demand.recall, 1e-3))
+    links, rate = facts.value("hnsw_links"), facts.value("core_scan_bytes_per_s")
+    return shard_search.graph_s(demand.vectors, row_bytes, ef, links, vector_s, rate)
 
 
 def _lists(demand: IndexDemand, facts: Facts) -> KindCost:
@@ -160,8 +178,7 @@ def _codes(demand: IndexDemand, facts: Facts) -> KindCost:
     lists, scale = _num_lists(demand, facts), facts.value("flat_list_probe_scale")
     held = codes_memory_bytes(demand.vectors, demand.dims, lists)
     raw = _raw_bytes(demand)
-    usable = demand.memory_bytes * facts.value("index_usable_memory_fraction")
-    mapped = held + raw <= usable
+    mapped = _has_room(demand, facts, held + raw)
     again = facts.value("rescored_vector_s" if mapped else "read_vector_s")
     factor = shard_search.refined_factor(demand.recall, facts.value("refined_factor_times_miss"))
     probes = shard_search.refined_probes(demand.recall, scale, lists)
@@ -203,6 +220,10 @@ def _code_bytes(dims: float) -> float:
 
 def _num_lists(demand: IndexDemand, facts: Facts) -> int:
     return shard_search.lists_for(demand.vectors, facts.value("flat_lists_per_root"))
+
+
+def _has_room(demand: IndexDemand, facts: Facts, held_bytes: float) -> bool:
+    return held_bytes <= demand.memory_bytes * facts.value("index_usable_memory_fraction")
 
 
 def _raw_bytes(demand: IndexDemand) -> float:

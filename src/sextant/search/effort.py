@@ -50,3 +50,12 @@ def graph_of(index: Any) -> Any | None:
     if isinstance(index, faiss.IndexPreTransform):
         return graph_of(index.index)
     return index.hnsw if isinstance(index, faiss.IndexHNSW) else None
+
+
+def is_plain_graph(index: Any) -> bool:
+    """Whether an index is an HNSW graph and nothing around it: its rows can be put in order."""
+    faiss = faiss_module()
+    index = faiss.downcast_index(index)
+    if not isinstance(index, faiss.IndexHNSW):
+        return False
+    return isinstance(faiss.downcast_index(index.storage), faiss.IndexFlatCodes)

@@ -6,6 +6,7 @@ Shape suffixes: N rows of a shard, Q queries, D dimensions, K hits a query, C ca
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sextant.errors import InputError
-from sextant.search.effort import set_effort
+from sextant.search.effort import is_plain_graph, set_effort
 from sextant.search.kinds import faiss_module, make, train, training_rows
 from sextant.search.raw import Refinement, products
 from sextant.search.selection import Mask, by_scan, parameters
@@ -44,11 +45,26 @@ def check_key(key: str, dims: int) -> None:
     make(key, dims)
 
 
-def write_index(vectors_ND: Floats, key: str, path: Path, trained: Any | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Rows that a graph gets last, and where it is written as it was before."""
+
+    rows: npt.NDArray[np.int64]
+    path: Path
+
+
+def write_index(
+    vectors_ND: Floats,
+    key: str,
+    path: Path,
+    trained: Any | None = None,
+    held_out: HeldOut | None = None,
+) -> None:
     """Fill a Faiss index with a shard's vectors, and write it to `path`.
 
     `trained` is what `kinds.train` made for the whole index; without it the shard's own vectors
-    train it.
+    train it. A graph is also written without the rows that are held out: nothing else asks it as
+    fair a question as a vector that it has never met.
 
     Raises:
         InputError: the index needs more vectors to train on than the shard has.
@@ -57,9 +73,28 @@ def write_index(vectors_ND: Floats, key: str, path: Path, trained: Any | None = 
     index = make(key, vectors_ND.shape[1]) if trained is None else faiss.clone_index(trained)
     if not index.is_trained:
         index = train(sample(vectors_ND, training_rows(index)), key)
-    for start in range(0, len(vectors_ND), _BLOCK_ROWS):
-        index.add(np.ascontiguousarray(vectors_ND[start : start + _BLOCK_ROWS]))
+    if held_out is not None and is_plain_graph(index):
+        _write_around(index, vectors_ND, path, held_out)
+        return
+    _fill(index, vectors_ND, np.arange(len(vectors_ND)))
     faiss.write_index(index, str(path))
+
+
+def _write_around(index: Any, vectors_ND: Floats, path: Path, held_out: HeldOut) -> None:
+    """Fill a graph with all but some rows, write that too, then add these, each in its place."""
+    faiss = faiss_module()
+    others = np.delete(np.arange(len(vectors_ND)), held_out.rows)
+    _fill(index, vectors_ND, others)
+    faiss.write_index(index, str(held_out.path))
+    _fill(index, vectors_ND, held_out.rows)
+    index.permute_entries(np.argsort(np.concatenate([others, held_out.rows])))
+    faiss.write_index(index, str(path))
+
+
+def _fill(index: Any, vectors_ND: Floats, rows: npt.NDArray[np.int64]) -> None:
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = vectors_ND[rows[start : start + _BLOCK_ROWS]]
+        index.add(np.ascontiguousarray(block))
 
 
 def sample(vectors_ND: Floats, num: int) -> Floats:

@@ -22,7 +22,7 @@ from sextant.search.lexical import LexicalWriter
 from sextant.search.manifest import sync_directory
 from sextant.search.rows import Row, RowsWriter
 from sextant.search.stored import INDEX_FILE, RAW_FILE, gives_back, raw_vectors
-from sextant.search.tune import Trial, Tuned, open_to_tune, refines_itself
+from sextant.search.tune import Trial, Tuned, held_rows, open_to_tune, refines_itself
 from sextant.search.wire import Floats
 
 
@@ -57,6 +57,8 @@ class SegmentWriter:
         folder.mkdir(parents=True)
         self.folder = folder
         self.vectors = 0
+        # Beside the folder, all of whose files are published.
+        self._before = folder.with_name(f"{folder.name}.before")
         self._dims = dims
         self._documents = DocumentsWriter(folder)
         self._parts: list[Part] = [self._documents, *(part(folder) for part in PARTS)]
@@ -80,8 +82,10 @@ class SegmentWriter:
             InputError: the index needs more vectors to train on, or the disk refuses.
         """
         vectors_ND = self.raw()
+        held = engine.HeldOut(held_rows(len(vectors_ND)), self._before)
         try:
-            engine.write_index(vectors_ND, faiss_key, self.folder / INDEX_FILE, trained)
+            self._before.unlink(missing_ok=True)
+            engine.write_index(vectors_ND, faiss_key, self.folder / INDEX_FILE, trained, held)
             if trained is not None:
                 write_trained(trained, self.folder / TRAINED_FILE)
         except RuntimeError as error:
@@ -96,8 +100,14 @@ class SegmentWriter:
         return raw_vectors(self.folder, self._dims)
 
     def trial(self) -> Trial:
-        """The finished index, to tune its searches on."""
+        """The finished index, to tune its searches on; once."""
         vectors_ND = self.raw()
+        if self._before.exists():
+            rows, index = held_rows(len(vectors_ND)), open_to_tune(self._before)
+            self._before.unlink()
+            whole = gives_back(self.folder, vectors_ND)
+            others_ND = np.delete(vectors_ND, rows, axis=0)
+            return Trial(index, others_ND, refined=not whole, held_QD=vectors_ND[rows])
         index = open_to_tune(self.folder / INDEX_FILE)
         whole = gives_back(self.folder, vectors_ND)
         return Trial(index, vectors_ND, refined=refines_itself(index) or not whole)
