@@ -6,8 +6,9 @@ row is set beside what was measured; other rows are listed with the reason.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ SERVED = {"Qwen3-30B-A3B-BF16": (2.73e9, 148e12), "Qwen3-8B-FP8": (6.95e9, 296e1
 Source: Qwen Team 2025, arXiv 2505.09388, tables 1 and 2 (arithmetic on the shapes); NVIDIA H20
 data sheet.
 """
+_MOST = 1e300
 REASONS = {
     "serving-harness": "arrival rates and lengths of prompts are not given",
     "cluster-failures": "a rate of failures is an observation; no law gives it",
@@ -104,18 +106,31 @@ def is_other(row: object) -> bool:
     return isinstance(row, Mapping) and "kind" in row and "given" in row and "model" not in row
 
 
-def score_others(rows: Sequence[Mapping[str, Any]], facts: Facts) -> OtherReport:
-    """Every row predicted from what is given, or set apart."""
-    said, refused = [], {}
+def score_others(
+    rows: Sequence[Mapping[str, Any]], facts: Facts, taken: Collection[str] = ()
+) -> OtherReport:
+    """Every row predicted from what is given, or set apart; as are second rows of an id.
+
+    `taken` are the ids of rows that are scored elsewhere in the same report.
+    """
+    said: list[Said] = []
+    refused: dict[str, str] = {}
+    known = set(taken)
     for place, row in enumerate(rows, start=1):
-        name = legible(row.get("id") or f"row {place}")
+        name = legible(row.get("id") or f"other row {place}")
+        if name in known:
+            refused[f"other row {place}"] = f"its id is that of another row: {name}"
+            continue
+        known.add(name)
         case = legible(row.get("case", row["kind"]))
         try:
             predicted = predicted_of(case, row["given"], facts)
         except UnpredictableError as why:
             refused[name] = legible(why.what)
             continue
-        seen = {k: float(v) for k, v in dict(row.get("measured") or {}).items() if _is_figure(v)}
+        measured = row.get("measured")
+        told = measured.items() if isinstance(measured, Mapping) else ()
+        seen = {k: float(v) for k, v in told if _is_figure(v)}
         if "dispatch_s" in seen and "combine_s" in seen:
             seen["dispatch_and_combine_s"] = seen["dispatch_s"] + seen["combine_s"]
         said.append(Said(id=name, case=case, predicted=predicted, measured=seen))
@@ -123,7 +138,9 @@ def score_others(rows: Sequence[Mapping[str, Any]], facts: Facts) -> OtherReport
 
 
 def _is_figure(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 < value < _MOST and math.isfinite(value)
 
 
 def predicted_of(case: str, given: Any, facts: Facts) -> Figures:
