@@ -11,7 +11,7 @@ demo: $(STAMP)-demo
 	@$(BIN)/python -m sextant.cli.demo --out demo
 
 test: $(STAMP)-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 check: $(STAMP)-test
 	$(BIN)/ruff format --check .

@@ -61,7 +61,8 @@ def run(args: argparse.Namespace) -> int:
     from sextant.plan.predictions import batch, predict
 
     rows = [row for row in every if not is_other(row)]
-    others = score_others([row for row in every if is_other(row)], load_facts())
+    taken = [str(row["id"]) for row in rows if isinstance(row, dict) and row.get("id")]
+    others = score_others([row for row in every if is_other(row)], load_facts(), taken)
     training = load_training_facts()
     if args.constants:
         training = with_constants(training, args.constants)

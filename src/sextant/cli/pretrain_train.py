@@ -87,10 +87,15 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints or writes what came of it."""
+    from sextant.systems.pretraining.checkpoint import newest
     from sextant.systems.pretraining.tokens import TokensCard
 
     job = _resumed(args) if args.resume else _fresh(args)
-    job.check(TokensCard.read(job.data))
+    card = TokensCard.read(job.data)
+    job.check(card)
+    if args.resume:
+        # Refused before anything of the run is written over.
+        newest(job.out, job.identity(card))
     job.write()
     if args.listen is not None:
         return serve(job, args.listen)
@@ -191,7 +196,8 @@ def _resumed(args: argparse.Namespace) -> Job:
             hint = "leave it away: a run goes on with what it began with"
             flag = "import" if name == "imported" else name
             raise InputError("cannot change when resuming", where=f"--{flag}", hint=hint)
-    job = Job.read(args.out / JOB_FILE)
+    # A run may have been moved, or copied: what goes on is what lies here.
+    job = replace(Job.read(args.out / JOB_FILE), out=args.out.resolve())
     if args.layout not in (None, "auto"):
         layout = Degrees.parse(args.layout)
         micro_batch = args.micro_batch or _largest_micro_batch(job.batch, layout)

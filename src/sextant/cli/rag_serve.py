@@ -171,16 +171,19 @@ def _alone(args: argparse.Namespace, settings: Settings, ending: _Ending) -> Ite
     from sextant.fleet import Fleet
     from sextant.systems.rag.serve.front import Front
     from sextant.systems.rag.serve.journal import Journal
+    from sextant.systems.rag.serve.relay import PipeEnd, relay
     from sextant.systems.rag.serve.server import bind
 
     listener = bind(args.host, args.port)
     with (
         closing(listener),
+        relay(sys.stderr) as pipe,
         _fleet_of(args, Fleet) as fleet,
         opened_answerer(args, fleet) as answerer,
         settings.open(fleet, answerer, args.replicas) as service,
     ):
-        journal = Journal(sys.stderr, questions=settings.log_questions)
+        # Whoever reads stderr may stop reading; no question waits for that.
+        journal = Journal(PipeEnd(str(pipe)), questions=settings.log_questions)
         front = Front(service, settings.rules(), listener, journal)
         front.start()
         yield [front.url]

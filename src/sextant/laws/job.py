@@ -307,7 +307,7 @@ def stack_of(
     old_layout = precision == "fp16" or (layout.zero < 2 and layout.tp * layout.pp > 1)
     if is_old(shape, accelerator) and old_layout and not (since or split):
         return "unfused"
-    if shape.learned_positions and shape.mlp == "gelu" and layout.zero >= 2:
+    if shape.learned_positions and shape.mlp == "gelu" and layout.zero >= 2 and not since:
         return "early"
     sharded = layout.zero >= 2 and not (precision in LOW_PRECISIONS or kernels.recent)
     return "native" if layout.compiled or sharded else "vendor"

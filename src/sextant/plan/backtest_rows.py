@@ -108,6 +108,8 @@ def shape_of(model: Mapping[str, Any]) -> TransformerShape:
     if missing:
         raise UnpredictableError(f"the model has no {missing[0]}")
     values.setdefault("kv_heads", values["heads"])
+    if "ffn" not in values and (not values.get("experts") or values.get("dense_layers")):
+        raise UnpredictableError("the model has no ffn")
     values.setdefault("ffn", values.get("expert_ffn", 0))
     if values.get("experts"):
         values.setdefault("expert_ffn", values["ffn"])

@@ -153,7 +153,10 @@ def predicted_of(case: str, given: Any, facts: Facts) -> Figures:
     if law is None:
         raise UnpredictableError(REASONS.get(case, f"no law for {case!r:.60}"))
     try:
-        return law(given, facts)
+        found = law(given, facts)
+        if not all(_is_figure(value) for value in found.values()):
+            raise UnpredictableError("what is given makes a figure that is not finite and positive")
+        return found
     except UnpredictableError:
         raise
     except KeyError as missing:

@@ -6,7 +6,7 @@ OUT/checkpoints/step-00000100/            complete: its name was given last
 OUT/checkpoints/step-00000200.building/   what a killed run left; cleared away by the next
 
 Tensors go by their names in the whole model, so that any layout reads what any other wrote.
-`.metadata` is a pickle: open checkpoints of your own runs only; `export` writes what can be shared.
+`.metadata` is a pickle, of which `reader.py` takes the types of such a table and nothing else.
 """
 
 from __future__ import annotations
@@ -255,14 +255,20 @@ def load(state: dict[str, Any], folder: Path, *, distributed: bool) -> None:
     """
     import torch.distributed.checkpoint as dcp
 
+    from sextant.systems.pretraining.reader import TensorReader
+
+    reader = TensorReader(folder)
+    # Before torch does, which would wrap what is wrong with it in words of its own.
+    reader.read_metadata()
     try:
         with warnings.catch_warnings():
             # That one process reads it alone is meant so.
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-            dcp.load(state, checkpoint_id=str(folder), no_dist=not distributed)
+            dcp.load(state, storage_reader=reader, no_dist=not distributed)
     except (RuntimeError, ValueError, KeyError, dcp.api.CheckpointException) as error:
-        what = str(error).strip().splitlines()[0][:300]
-        raise InputError(f"not a checkpoint of this model: {what}", where=str(folder)) from error
+        raise InputError(
+            f"not a checkpoint of this model: {_first_cause(error)}", where=str(folder)
+        ) from error
 
 
 def _first_cause(error: BaseException) -> str:

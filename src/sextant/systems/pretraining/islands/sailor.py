@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from sextant.errors import EngineError, InputError
 from sextant.systems.pretraining.islands.harbour import digest
 from sextant.systems.pretraining.islands.mail import Line
@@ -14,6 +16,9 @@ from sextant.systems.pretraining.islands.quantize import Feedback, Vector, unpac
 from sextant.systems.pretraining.islands.terms import Terms
 
 _AGAIN_S = 0.2
+_LONGEST_PAUSE_S = 5.0
+_MOST_LOSSES = 20
+"""Deliveries of one round that the harbour may hang up on, before an island gives up."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,14 +88,21 @@ class Sailor:
 
         Raises:
             InputError: the harbour refuses.
-            EngineError: it cannot be reached, or says what is no answer.
+            EngineError: it cannot be reached, or says what is no answer; or what was learned is
+                not finite.
         """
         before, begun_s = self._bytes(), self._clock()
+        if not np.isfinite(weights).all():
+            raise EngineError("the weights of this island are not finite; no other shall have them")
         assert self._feedback is not None
         assert self._shared is not None
         body, _ = self._feedback.pack(self._shared - weights)
-        number = self._round
+        number, losses = self._round, 0
         while True:
+            if losses:
+                self._sleep(min(_AGAIN_S * losses, _LONGEST_PAUSE_S))
+            if losses > _MOST_LOSSES:
+                raise EngineError(f"the harbour hung up on {losses} deliveries of a round")
             if self._line is None:
                 landed = self._greet(number)  # gives up when the harbour stays away
                 if landed[1] != number:
@@ -103,6 +115,7 @@ class Sailor:
                 break
             except (OSError, EngineError):
                 self._drop()
+                losses += 1
         if head.get("do") == "join":  # the round closed without us
             return self._landed(self._adopt(head, answer), False, before, begun_s)
         if head.get("do") != "move" or head.get("round") != number + 1:

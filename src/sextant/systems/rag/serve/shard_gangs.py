@@ -117,4 +117,5 @@ class ShardGangs:
         for role, since_s in tuple(self._idle_since_s.items()):
             if time.monotonic() - since_s > self._let_go_s:
                 del self._idle_since_s[role]
-                self._gangs.pop(role).close()
+                if (gang := self._gangs.pop(role, None)) is not None:
+                    gang.close()
