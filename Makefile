@@ -28,6 +28,7 @@ bench: $(STAMP)-test .venv-peers/.stamp
 	$(BIN)/python -m benchmarks
 
 soak: $(STAMP)-test .venv-peers/.stamp
+	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m benchmarks --soak
 
 clean:
