@@ -11,7 +11,7 @@ demo: $(STAMP)-demo
 	@$(BIN)/python -m sextant.cli.demo --out demo
 
 test: $(STAMP)-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not soak"
 
 check: $(STAMP)-test
 	$(BIN)/ruff format --check .
@@ -28,7 +28,7 @@ bench: $(STAMP)-test .venv-peers/.stamp
 	$(BIN)/python -m benchmarks
 
 soak: $(STAMP)-test .venv-peers/.stamp
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m soak
 	$(BIN)/python -m benchmarks --soak
 
 clean:

@@ -15,7 +15,7 @@ from sextant.sights.training import drill_training
 from sextant.systems.pretraining.rehearsal import make_job, small_model
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_rank_costs_steps_and_no_bit(tmp_path: Path) -> None:
     model = replace(small_model(ffn_ratio=2.0, heads_per_key=4.0), layers=1, hidden=32, ffn=64)
     text = tmp_path / "text.txt"

@@ -119,7 +119,7 @@ def test_a_killed_and_a_stopped_rank_cost_steps_but_no_weight(job: Job, tmp_path
         assert torch.equal(a, b)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_run_shrinks_and_grows_and_learns_the_same(job: Job, tmp_path: Path) -> None:
     """4 -> 3 -> 4: the batch stays, so each of three ranks takes four sequences, not three."""
     whole = replace(job, batch=12, micro_batch=3, layout=Degrees(dp=4), stall_s=20.0)
@@ -187,7 +187,7 @@ def test_a_full_disk_costs_a_checkpoint_not_the_run(job: Job, tmp_path: Path) ->
         subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_slow_rank_is_named(job: Job) -> None:
     slow = replace(job, steps=400, checkpoint_steps=400, pace_s=0.1)
     slow.write()

@@ -179,7 +179,7 @@ def test_from_text_to_an_answerer(pool: Pool, job: Job, tmp_path: Path) -> None:
     assert float(far) < 1e-4
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_fleet_trains_the_same(pool: Pool, job: Job, tmp_path: Path) -> None:
     for engine in ("zenoh", "msgpack", "psutil"):
         if find_spec(engine) is None:
