@@ -135,7 +135,8 @@ class Job:
         it); Llama Team 2024, arXiv 2407.21783, section 3.3.2 (126 layers over 16 stages).
         """
         uneven = (np.mod(self.layers, self.pp) > 0.0) & (np.mod(self.layers + 2.0, self.pp) == 0.0)
-        found: Flags = (self.embeddings_as_layers > 0.0) | uneven
+        open_ = np.isnan(self.embeddings_as_layers)
+        found: Flags = (self.embeddings_as_layers > 0.0) | (open_ & uneven)
         return found
 
     @property
@@ -233,7 +234,7 @@ def shape_columns(shape: TransformerShape) -> dict[str, float]:
 
 def layout_columns(layout: Layout) -> dict[str, float]:
     """The part of a job that the layout decides."""
-    said = layout.tensor_parallel_overlap
+    said, counted = layout.tensor_parallel_overlap, layout.embeddings_as_layers
     return {
         "tp": layout.tp,
         "pp": layout.pp,
@@ -247,7 +248,7 @@ def layout_columns(layout: Layout) -> dict[str, float]:
         "selective": float(layout.recompute == RECOMPUTE[1]),
         "full": float(layout.recompute == RECOMPUTE[2]),
         "sequence_parallel": float(layout.sequence_parallel and layout.tp > 1),
-        "embeddings_as_layers": float(layout.embeddings_as_layers),
+        "embeddings_as_layers": math.nan if counted is None else float(counted),
         "largest_stage": layout.largest_stage_layers or 0,
         "gradient_bytes": layout.gradient_bytes or 0,
         "offload": float(layout.optimizer_offload),

@@ -31,7 +31,8 @@ class Layout:
     zero: int = 1
     recompute: str = "none"
     sequence_parallel: bool = True
-    embeddings_as_layers: bool = False
+    embeddings_as_layers: bool | None = None
+    """Whether the pipeline counts embedding and head as layers; None: where the count needs it."""
     largest_stage_layers: int | None = None
     gradient_bytes: int | None = None
     optimizer_offload: bool = False

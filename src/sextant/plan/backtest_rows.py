@@ -25,7 +25,6 @@ PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 UNSTATED_MICRO_BATCHES = (1, 2, 4, 8)
 LARGEST = 10**9
 """No whole number of a row (tokens of a sequence, GPUs, a batch) is larger."""
-OVERLAP = "tensor_parallel_overlap"
 """Absent is not the same as false: then the chip's usual stack decides."""
 MLPS = ("gelu", "swiglu")
 ATTENTIONS = ("standard", "full", "causal", "softmax", "mha", "gqa", "mqa", "mla")
@@ -171,17 +170,20 @@ def layouts_of(
         zero=1 if layout.get("zero") is None else _whole(layout, "zero"),
         recompute=recompute,
         sequence_parallel=_flag(layout, "sequence_parallel", default=modern),
-        embeddings_as_layers=_flag(layout, "embeddings_as_layers"),
+        embeddings_as_layers=_stated(layout, "embeddings_as_layers"),
         largest_stage_layers=_whole(layout, "largest_stage_layers") or None,
         gradient_bytes=_width(layout.get("gradient_dtype")),
         optimizer_offload=_flag(layout, "optimizer_offload"),
-        tensor_parallel_overlap=(
-            None if (said := layout.get(OVERLAP)) is None else _flag({OVERLAP: said}, OVERLAP)
-        ),
+        tensor_parallel_overlap=_stated(layout, "tensor_parallel_overlap"),
         compiled=_flag(layout, "compiled"),
         fused_cross_entropy=_flag(layout, "fused_cross_entropy"),
     )
     return _open(rest, shape, micro, _whole(layout, "interleave"))
+
+
+def _stated(layout: Mapping[str, Any], key: str) -> bool | None:
+    """A flag that a row may leave open."""
+    return None if layout.get(key) is None else _flag(layout, key)
 
 
 def _open(rest: Layout, shape: TransformerShape, micro: int, interleave: int) -> tuple[Layout, ...]:
