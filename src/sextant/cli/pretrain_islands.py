@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -77,11 +79,15 @@ def serve(job: Job, listen: str) -> int:
     Raises:
         InputError: the address is none, or the job has no islands.
     """
+    from sextant.systems.pretraining.islands.loop import TOKEN
     from sextant.systems.pretraining.islands.serve import open_harbour
 
     if job.outer is None:
         raise InputError("how many islands meet here?", where="--listen", hint="--islands N")
     place = replace(job.outer, harbour=listen).place()
+    if not os.environ.get(TOKEN) and not _is_loopback(place[0]):
+        what = "whoever can reach it could change what all islands learn"
+        raise InputError(what, where=f"--listen {listen}", hint=f"set {TOKEN} here and there")
     rounds = -(-job.steps // job.outer.inner_steps)
     harbour = open_harbour(job, place)
     try:
@@ -94,3 +100,10 @@ def serve(job: Job, listen: str) -> int:
         harbour.close()
     print(f"{harbour.round} rounds: {job.out}")
     return 0
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -25,6 +25,8 @@ _SubParsers = argparse._SubParsersAction
 _VOCAB_MULTIPLE = 64
 """A named size's vocabulary is the tokenizer's, rounded up so that ranks divide it."""
 
+_LEAST_STALL_S, _MOST_STALL_S = 1.0, 86_400.0
+
 
 def add_train(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     """Adds the command."""
@@ -90,6 +92,10 @@ def run(args: argparse.Namespace) -> int:
     from sextant.systems.pretraining.checkpoint import newest
     from sextant.systems.pretraining.tokens import TokensCard
 
+    if not _LEAST_STALL_S <= args.stall <= _MOST_STALL_S:
+        hint = f"from {_LEAST_STALL_S:g} to {_MOST_STALL_S:g}"
+        raise InputError(f"{args.stall} seconds", where="--stall", hint=hint)
+    elastic = _elastic(args)
     job = _resumed(args) if args.resume else _fresh(args)
     card = TokensCard.read(job.data)
     job.check(card)
@@ -100,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     if args.listen is not None:
         return serve(job, args.listen)
     with bar("training") as advance:
-        _launch(args, job, ticker(job, advance))
+        _launch(args, job, elastic, ticker(job, advance))
     told = summary(job)
     (job.out / "loss.png").write_bytes(curve(job))
     if args.json:
@@ -114,11 +120,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _launch(args: argparse.Namespace, job: Job, tick: Callable[[], None]) -> None:
+def _launch(
+    args: argparse.Namespace, job: Job, elastic: Elastic | None, tick: Callable[[], None]
+) -> None:
     if args.launch == "python":
-        _launch_here(job, _elastic(args), tick)
+        _launch_here(job, elastic, tick)
         return
-    if job.outer is not None or args.elastic is not None:
+    if job.outer is not None or elastic is not None:
         raise InputError("islands and --elastic take --launch python", where="--launch")
     from sextant.fleet import Fleet
     from sextant.systems.pretraining.on_fleet import launch_on
@@ -141,6 +149,8 @@ def _launch_here(job: Job, elastic: Elastic | None, tick: Callable[[], None]) ->
 def _elastic(args: argparse.Namespace) -> Elastic | None:
     from sextant.systems.pretraining.elastic import Elastic
 
+    if args.elastic is not None and args.elastic < 1:
+        raise InputError(f"at least 1 rank, not {args.elastic}", where="--elastic")
     return None if args.elastic is None else Elastic(least=args.elastic)
 
 

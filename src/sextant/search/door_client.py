@@ -106,6 +106,10 @@ class DoorClient:
         except OSError as error:
             self.close()
             raise EngineError(f"the door at {self._where} does not answer: {error}") from error
+        except EngineError:
+            # Half a frame may be left in the socket: what came next would be read amiss.
+            self.close()
+            raise
         return [found[first + place] for place in range(len(queries_QD))]
 
     def close(self) -> None:

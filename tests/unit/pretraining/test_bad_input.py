@@ -102,6 +102,8 @@ def test_a_corpus_without_text(
         (("--islands", "2", "--island", "0"), "go together"),
         (("--islands", "2", "--harbour", "nowhere", "--island", "0"), "not an address"),
         (("--islands", "2", "--quantize", "5"), "one of"),
+        (("--stall", "nan"), "nan seconds"),
+        (("--elastic", "-3"), "at least 1 rank"),
     ],
 )
 def test_a_job_that_cannot_be(

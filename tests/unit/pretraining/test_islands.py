@@ -129,6 +129,29 @@ def test_islands_leave_a_round_with_the_same_bits(opened: Callable[..., Harbour]
     np.testing.assert_array_equal(harbour.weights, starts[0].weights)
 
 
+def test_one_may_come_while_the_first_round_is_on(opened: Callable[..., Harbour]) -> None:
+    harbour = opened()
+    one, two = sailor(harbour, 0), sailor(harbour, 1)
+    one.join(vector(0))
+
+    def late() -> Landed:
+        until_s = time.monotonic() + 5.0
+        while not harbour._delivered and time.monotonic() < until_s:
+            time.sleep(0.01)
+        assert two.join(vector(0)).round == 0
+        return two.exchange(vector(0) + vector(20))
+
+    landed = side_by_side(partial(one.exchange, vector(0) + vector(10)), late)
+    assert [(each.round, each.took_part) for each in landed] == [(1, True), (1, True)]
+
+
+def test_what_is_not_finite_goes_to_nobody(opened: Callable[..., Harbour]) -> None:
+    one = sailor(opened(), 0)
+    one.join(vector(0))
+    with pytest.raises(EngineError, match="not finite"):
+        one.exchange(vector(0) * np.float32(np.nan))
+
+
 def test_a_dead_island_is_not_waited_for_and_comes_back(opened: Callable[..., Harbour]) -> None:
     harbour = opened()
     one, two = sailor(harbour, 0), sailor(harbour, 1)

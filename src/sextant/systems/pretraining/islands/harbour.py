@@ -208,7 +208,10 @@ class Harbour:
                 move = self._outer.step([self._delivered[n] for n in told])
                 waited_s = time.monotonic() - (self._first_s or 0.0)
                 self._delivered, self._first_s = {}, None
-                self._keep()
+                try:
+                    self._keep()
+                except OSError as error:  # a later round may be kept; the islands go on
+                    self._note("unkept", round=self._outer.round, why=str(error))
                 links = [(n, self._guests[n]) for n in told if n in self._guests]
                 for number, guest in self._guests.items():
                     # Who did not deliver is not waited for again until it does.

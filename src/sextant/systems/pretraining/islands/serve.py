@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from sextant.errors import EngineError, SextantError, missing_engine
+from sextant.errors import EngineError, missing_engine
 from sextant.systems.pretraining.elastic import Elastic
 from sextant.systems.pretraining.islands.harbour import Harbour
 from sextant.systems.pretraining.job import RECORD_FILE, Job
@@ -86,12 +86,12 @@ def launch_islands(
     """
     harbour = open_harbour(job)
     jobs = island_jobs(job, f"{harbour.place[0]}:{harbour.place[1]}")
-    troubles: list[SextantError] = []
+    troubles: list[Exception] = []
 
     def run(island: Job) -> None:
         try:
             launch(island, patience, elastic=elastic)
-        except SextantError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it was, the run has not succeeded
             troubles.append(error)
 
     for island in jobs:

@@ -129,7 +129,7 @@ class Door:
                 403, "this server answers to its loopback names alone", where="Host", why="host"
             )
         origin = headers.get(b"origin")
-        if origin is not None and scope["method"] != "GET" and urlsplit(origin).netloc != host:
+        if origin is not None and scope["method"] != "GET" and _site(origin) != host:
             raise Refusal(403, "a page of another site asks", where="Origin", why="origin")
         if self._rules.tokens is None:
             return LOCAL
@@ -187,6 +187,14 @@ def _route(scope: Any) -> str:
     """The route's own path: what was asked for may hold anything."""
     path: str = scope["path"]
     return path if path in _QUESTIONS else getattr(scope.get("route"), "path", None) or "other"
+
+
+def _site(origin: str) -> str | None:
+    """The host and port of an `Origin`; None for what is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _name(host: str) -> str:

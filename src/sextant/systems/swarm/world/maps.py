@@ -17,6 +17,9 @@ _MOST_CELLS = 64_000_000
 _MOVING_AI = {".": 0.0, "G": 0.0, "S": 0.0, "W": 0.0, "T": TREE_M, "@": np.inf, "O": np.inf}
 _HINT = "a ROS map_server .yaml, or a MovingAI .map"
 
+_FINEST_CELL_M = 0.02
+"""Finer than any map of a laser scanner; a drone spans thousands of smaller cells."""
+
 
 def read_map(path: Path, *, cell_m: float | None = None) -> Grid:
     """The map in a file.
@@ -40,8 +43,9 @@ def read_map(path: Path, *, cell_m: float | None = None) -> Grid:
 
 def _moving_ai(path: Path, cell_m: float) -> Grid:
     """Source: Sturtevant 2012, Benchmarks for grid-based pathfinding, the file format."""
-    if not 0 < cell_m < 1000:
-        raise InputError(f"{cell_m} m a cell", where="--cell", hint="such as 0.5")
+    if not _FINEST_CELL_M <= cell_m < 1000:
+        hint = f"such as 0.5; at least {_FINEST_CELL_M}"
+        raise InputError(f"{cell_m} m a cell", where="--cell", hint=hint)
     try:
         lines = path.read_text(encoding="ascii").splitlines()
         head = dict(line.split(maxsplit=1) for line in lines[:3])
