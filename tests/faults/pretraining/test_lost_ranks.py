@@ -112,7 +112,7 @@ def test_a_killed_and_a_stopped_rank_cost_steps_but_no_weight(job: Job, tmp_path
     resumed = [event["step"] for event in record.read(job.out / RECORD_FILE, "begin")]
     assert resumed[0] == 0
     assert all(step % 4 == 0 for step in resumed)
-    assert 8 <= resumed[1] <= 12
+    assert 4 <= resumed[1] <= 12
     ours, theirs = open_saved(job.out), open_saved(plain.out)
     assert ours.step == theirs.step == STEPS
     for a, b in zip(ours.model.parameters(), theirs.model.parameters(), strict=True):

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from pool import Pool
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     pytest.importorskip("torch")
     with Pool(8, tmp_path_factory.mktemp("stores")) as made:

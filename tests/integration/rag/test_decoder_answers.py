@@ -85,7 +85,7 @@ def test_a_conversation_longer_than_the_model_does_not_fit(model: Path) -> None:
         assert 1 <= len(came) <= 6
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_command_answers_over_two_ranks(
     model: Path, index: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,7 +78,7 @@ def write_corpus(folder: Path) -> None:
         (folder / f"{words[0]}-{words[1]}-{number:03}.txt").write_text(text, encoding="utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_rehearsal_and_a_drill_from_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: Facts
 ) -> None:
