@@ -228,7 +228,7 @@ def test_a_stopped_shard_is_seen_to_cost_coverage_and_to_come_back(page: Page) -
     page.until(lambda: page.coverage() not in ("100 %", "–"))
     page.until(lambda: f"{member} is stopped for 8 s" in page.one("#drill-said").text)
     assert 60 <= float(page.coverage().removesuffix(" %")) < 95
-    assert row.get_attribute("data-state") != "up"
+    page.until(lambda: row.get_attribute("data-state") != "up")
     assert not row.find_element("css selector", "button").is_enabled()
     # A question asked meanwhile says what it could not search.
     page.run("document.getElementById('ask').requestSubmit()")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import time
 from dataclasses import replace
@@ -79,13 +78,14 @@ def serve(job: Job, listen: str) -> int:
     Raises:
         InputError: the address is none, or the job has no islands.
     """
+    from sextant.fleet.address import is_loopback
     from sextant.systems.pretraining.islands.loop import TOKEN
     from sextant.systems.pretraining.islands.serve import open_harbour
 
     if job.outer is None:
         raise InputError("how many islands meet here?", where="--listen", hint="--islands N")
     place = replace(job.outer, harbour=listen).place()
-    if not os.environ.get(TOKEN) and not _is_loopback(place[0]):
+    if not os.environ.get(TOKEN) and not is_loopback(place[0]):
         what = "whoever can reach it could change what all islands learn"
         raise InputError(what, where=f"--listen {listen}", hint=f"set {TOKEN} here and there")
     rounds = -(-job.steps // job.outer.inner_steps)
@@ -100,10 +100,3 @@ def serve(job: Job, listen: str) -> int:
         harbour.close()
     print(f"{harbour.round} rounds: {job.out}")
     return 0
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

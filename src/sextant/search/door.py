@@ -13,7 +13,6 @@ Shape suffixes: Q queries, D dimensions.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import selectors
 import socket
 import struct
@@ -28,6 +27,7 @@ import numpy as np
 
 from sextant.errors import InputError, SextantError
 from sextant.fleet import Deadline
+from sextant.fleet.address import is_loopback
 from sextant.search import frames
 from sextant.search.callers import Caller, Query
 from sextant.search.nearest import Near
@@ -373,13 +373,3 @@ class Door:
             self._callers.discard(caller)
             self._selector.unregister(caller.socket)
             caller.socket.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 import msgpack
@@ -119,12 +118,7 @@ class DoorClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _frame(self) -> tuple[int, bytes]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sextant.fleet import Fleet
+from sextant.fleet.address import is_loopback
 from sextant.search import shard_door
-from sextant.search.door import Door, is_loopback
+from sextant.search.door import Door
 from sextant.search.generations import lease
 from sextant.search.local import Gang
 from sextant.search.nearest import Nearest

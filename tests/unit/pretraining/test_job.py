@@ -102,6 +102,17 @@ def test_what_is_decided_about_the_ranks(
     assert decide(seen, Patience()) == (verdict, rank, why)
 
 
+def test_a_record_is_made_up_for_after_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "record.jsonl"
+    path.symlink_to("/dev/full")
+    writing = record.Record(path)
+    writing.write("step", step=1)
+    writing.write("trouble", what="full")
+    path.unlink()
+    writing.write("step", step=2)
+    assert [event["kind"] for event in record.read(path)] == ["step", "trouble", "step"]
+
+
 def test_a_record_survives_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
     first = record.Record(path, clock=lambda: 1.0)

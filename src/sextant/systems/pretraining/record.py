@@ -12,11 +12,13 @@ import contextlib
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-_READ_BYTES = 1 << 20
+_MAX_WAITING = 4096
+"""Lines kept while the disk is full."""
 
 
 class Record:
@@ -25,14 +27,21 @@ class Record:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._clock = path, clock
+        self._waiting: deque[bytes] = deque(maxlen=_MAX_WAITING)
         _end_line(path)
 
     def write(self, kind: str, **told: Any) -> None:
-        """Appends one event, with the time; a full disk costs the line, not the run."""
+        """Appends one event, with the time; on a full disk it waits for the next event's turn."""
         line = json.dumps({"kind": kind, "at_s": round(self._clock(), 3), **told})
+        self._waiting.append(line.encode() + b"\n")
         # One write to a file open for appending: lines of several processes do not mix.
         with contextlib.suppress(OSError), self._path.open("ab", buffering=0) as stream:
-            stream.write(line.encode() + b"\n")
+            while self._waiting:
+                if stream.write(self._waiting[0]) < len(self._waiting[0]):
+                    # The part is ended, and skipped by readers; the line comes again, whole.
+                    self._waiting[0] = b"\n" + self._waiting[0].lstrip(b"\n")
+                    return
+                self._waiting.popleft()
 
 
 def read(path: Path, kind: str | None = None) -> Iterator[dict[str, Any]]:

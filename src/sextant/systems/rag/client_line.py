@@ -7,7 +7,6 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -204,12 +203,7 @@ class Arriving:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._got.isclosed() and not self._got.will_close:
             self._line.take_back(self._connection)
         else:

@@ -4,7 +4,6 @@ any answerer by its name.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import time
@@ -16,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from sextant.errors import EngineError, InputError
 from sextant.fleet import Deadline
+from sextant.fleet.address import is_loopback
 from sextant.systems.rag.answerers import Answerer, Cut, ExtractiveAnswerer, GeneratedAnswerer
 from sextant.systems.rag.endpoint import Busy, Call, pieces
 from sextant.systems.rag.prompt import Message
@@ -69,7 +69,7 @@ class EndpointWriter:
         if key:
             if not (key.isascii() and key.isprintable()):
                 raise InputError("the key is not of printable ASCII", where=KEY_VARIABLE)
-            if self._url.scheme != "https" and not _is_loopback(self._url.hostname):
+            if self._url.scheme != "https" and not is_loopback(self._url.hostname or ""):
                 raise InputError(
                     "the key would be sent unencrypted",
                     where=url,
@@ -219,10 +219,3 @@ def _checked_url(url: str) -> SplitResult:
         raise InputError("a key does not belong into an address", hint=f"set {KEY_VARIABLE}")
     path = parts.path.rstrip("/")
     return parts._replace(path=path if path.endswith(_COMPLETIONS) else path + _COMPLETIONS)
-
-
-def _is_loopback(host: str | None) -> bool:
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sextant.fleet.address import is_loopback
 from sextant.systems.rag.serve.answers import HEADERS, problem
 from sextant.systems.rag.serve.body import Gone, Message, Receive, Scope, read_body, replayed
 from sextant.systems.rag.serve.gate import Gate
@@ -22,7 +23,7 @@ from sextant.systems.rag.serve.journal import Journal
 from sextant.systems.rag.serve.limits import Limits
 from sextant.systems.rag.serve.measures import Measures
 from sextant.systems.rag.serve.refusal import Refusal
-from sextant.systems.rag.serve.tokens import LOCAL, Caller, Tokens, is_loopback
+from sextant.systems.rag.serve.tokens import LOCAL, Caller, Tokens
 
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from sextant.fleet.address import is_loopback
 from sextant.systems.rag.serve import shards
 from sextant.systems.rag.serve.answers import Json
 from sextant.systems.rag.serve.desk import Desk
@@ -17,7 +18,7 @@ from sextant.systems.rag.serve.measures import CONTENT_TYPE_LATEST
 from sextant.systems.rag.serve.messages import Problem
 from sextant.systems.rag.serve.questions import PROBLEMS, Responses
 from sextant.systems.rag.serve.refusal import Refusal
-from sextant.systems.rag.serve.tokens import Caller, is_loopback
+from sextant.systems.rag.serve.tokens import Caller
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 

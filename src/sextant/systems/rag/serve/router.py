@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sextant.fleet import Deadline, Fleet, Member, MemberSpec
+from sextant.fleet.address import is_loopback
 from sextant.systems.rag.answerers import Answerer
 from sextant.systems.rag.live import LiveService
 from sextant.systems.rag.remembered import embedder_of
@@ -26,7 +27,7 @@ from sextant.systems.rag.serve.journal import Journal, Lines
 from sextant.systems.rag.serve.limits import Limits
 from sextant.systems.rag.serve.relay import PipeEnd
 from sextant.systems.rag.serve.server import bind
-from sextant.systems.rag.serve.tokens import Tokens, is_loopback
+from sextant.systems.rag.serve.tokens import Tokens
 from sextant.systems.rag.service import open_service
 from sextant.systems.rag.writers import open_answerer
 

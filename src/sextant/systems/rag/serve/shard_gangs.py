@@ -12,7 +12,6 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sextant.errors import SextantError
@@ -69,12 +68,7 @@ class ShardGangs:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join(_STOPPED_WITHIN_S)
 

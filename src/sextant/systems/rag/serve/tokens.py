@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,16 +98,6 @@ class Tokens:
 def is_open_to_others(path: Path) -> bool:
     """Whether others on this machine may read the file."""
     return bool(path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address, or the name of one, is this machine's own loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _digest(token: str) -> bytes:
