@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sextant.errors import InputError
-from sextant.systems.rag.serve.refusal import Refusal
 from sextant.fleet.address import is_loopback
+from sextant.systems.rag.serve.refusal import Refusal
 from sextant.systems.rag.serve.tokens import Tokens, is_open_to_others
 
 STAFF, PLAIN, CHIEF = "staff-token-0123456", "plain-token-0123456", "chief-token-0123456"
