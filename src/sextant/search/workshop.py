@@ -11,6 +11,7 @@ from pathlib import Path
 from sextant.errors import InputError
 from sextant.search.generations import BUILDING
 
+
 class OccupiedError(InputError):
     """Another process is writing the index; later it may be done."""
 
