@@ -132,7 +132,7 @@ def pilot_rule(orders: DroneOrders) -> PilotRule:
         ),
         period_s=orders.period_s,
         battery_s=orders.battery_s,
-        safety=SafetyRule(react_s=_REACT_PERIODS * orders.period_s),
+        safety=SafetyRule(react_s=_REACT_PERIODS * orders.period_s, late_s=orders.period_s),
     )
 
 
