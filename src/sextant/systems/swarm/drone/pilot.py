@@ -74,10 +74,9 @@ class Act:
     word: bytes | None
 
 
-_PLAN_TICKS = 8
+PLAN_TICKS, WORD_TICKS, VERSION_TICKS = 8, 2, 4
+"""A drone plans and bids, says a word, and says all that it believes, once in so many ticks."""
 _MAP_TICKS = 2
-_WORD_TICKS = 2
-_VERSION_TICKS = 4
 _CHANGES_A_WORD = 256
 
 _STUCK_S = 2.5
@@ -141,12 +140,12 @@ class Pilot:
         with stage("agree"):
             self._hear(words, readings.at_s)
         with stage("plan"):
-            if self._tick % _PLAN_TICKS == self.rule.name % _PLAN_TICKS or self._ways is None:
+            if self._tick % PLAN_TICKS == self.rule.name % PLAN_TICKS or self._ways is None:
                 self._plan(readings)
         with stage("control"):
             self._setpoint_2 = self._control(readings)
         with stage("speak"):
-            speaks = self._tick % _WORD_TICKS == self.rule.name % _WORD_TICKS
+            speaks = self._tick % WORD_TICKS == self.rule.name % WORD_TICKS
             word = None
             if speaks:
                 word = self._speak(readings.at_s, readings.position_2, readings.velocity_2)
@@ -331,7 +330,7 @@ class Pilot:
         return tuple((float(x), float(y)) for x, y in points)
 
     def _speak(self, now_s: float, at_2: Floats, velocity_2: Floats) -> bytes:
-        full = self._tick % _VERSION_TICKS == self.rule.name % _VERSION_TICKS
+        full = self._tick % VERSION_TICKS == self.rule.name % VERSION_TICKS
         speaker = Neighbour(
             name=self.rule.name,
             at_s=now_s,
