@@ -32,7 +32,8 @@ def add_parser(subparsers: Any) -> None:
         help="stop, kill or slow parts of a running rehearsal, and see what it costs",
         description="SPEC may also be a system: " + ", ".join(SYSTEMS) + ". A fault is "
         "kill:shard/3@2s, stop:shard/1@1s+2s (resumed after 2 s) or slow:shard/2=50ms@1s; of a "
-        "training kill:rank/1@2s or stop:rank/0@step=8. "
+        "training kill:rank/1@2s or stop:rank/0@step=8; of a swarm kill:drone/1@4s, "
+        "kill:launcher@6s or kill:brain@4s. "
         f"{TIME_HELP}.",
         epilog="example: sextant drill rag --fault stop:shard/1@1s+2s",
     )
@@ -51,10 +52,14 @@ def run(args: argparse.Namespace) -> int:
     )
     spec = SYSTEMS.get(args.spec, args.spec)
     workload, plan = load_spec(spec), plan_for(spec)
+    from sextant.cli.rehearse_swarm import drill_swarm, is_swarm
     from sextant.cli.rehearse_training import drill_training, is_training
 
     if is_training(workload):
         _show(args, drill_training(args, workload))
+        return 0
+    if is_swarm(workload):
+        _show(args, drill_swarm(args))
         return 0
     try:
         from sextant.fleet import Fault, Fleet

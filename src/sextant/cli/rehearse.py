@@ -102,10 +102,14 @@ def run(args: argparse.Namespace) -> int:
     """Rehearses, and prints or writes what was seen."""
     scale = scale_of(args)
     workload, plan = load_spec(args.spec), plan_for(args.spec)
+    from sextant.cli.rehearse_swarm import is_swarm, rehearse_swarm
     from sextant.cli.rehearse_training import is_training, rehearse_training
 
     if is_training(workload):
         _show(args, plan, workload.title, rehearse_training(args, workload))
+        return 0
+    if is_swarm(workload):
+        _show(args, plan, workload.title, rehearse_swarm(args, workload))
         return 0
     try:
         from sextant.fleet import Fleet

@@ -8,14 +8,17 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sextant.cli.swarm_bench import add_bench
 from sextant.cli.times import TIME_HELP, seconds
 from sextant.errors import InputError
 
 if TYPE_CHECKING:
     from sextant.systems.swarm.mission.stepped import Flown, Mission, MissionRule
+    from sextant.systems.swarm.placement.link import LinkRule
 
 _SubParsers = argparse._SubParsersAction
 _ROUND_TRIPS_S = {"onboard": 0.0, "edge": 0.008, "cloud": 0.075}
@@ -36,7 +39,9 @@ def add_parser(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     of_swarm = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_fly(of_swarm)
     _add_watch(of_swarm)
+    add_bench(of_swarm)
     _add_process(of_swarm, "drone", "one drone, on its own computer", _drone)
+    _add_process(of_swarm, "brain", "the minds of drones that do not decide on board", _brain)
     _add_process(of_swarm, "simulate", "the physics of a mission, and nothing else", _simulate)
 
 
@@ -56,7 +61,15 @@ def _add_fly(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     parser.add_argument("--targets", type=int, default=6, metavar="N", help="hidden (6)")
     parser.add_argument("--brain", choices=tuple(_ROUND_TRIPS_S), default="onboard")
     parser.add_argument("--round-trip", metavar="T", help="to the brain (edge 8 ms, cloud 75 ms)")
-    parser.add_argument("--loss", type=float, default=0.0, metavar="P", help="of a word (0)")
+    parser.add_argument("--jitter", metavar="T", help="deviation of the round trip (0)")
+    parser.add_argument("--outage", metavar="T+T", help="of the link: from, and for how long")
+    parser.add_argument(
+        "--loss",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="of what goes by radio: words, or readings and setpoints (0)",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="(0)")
     parser.add_argument("--most", default="600 s", metavar="T", help="ended after (600 s)")
     parser.add_argument(
@@ -117,8 +130,19 @@ def _add_process(
 def _drone(args: argparse.Namespace) -> int:
     from sextant.systems.swarm.drone.process import run_drone
     from sextant.systems.swarm.mission.orders import DroneOrders, read_orders
+    from sextant.systems.swarm.placement.tether import run_tethered
 
-    run_drone(read_orders(Path(args.config), DroneOrders))
+    orders = read_orders(Path(args.config), DroneOrders)
+    fly = run_drone if orders.link is None else run_tethered
+    fly(orders)
+    return 0
+
+
+def _brain(args: argparse.Namespace) -> int:
+    from sextant.systems.swarm.mission.orders import BrainOrders, read_orders
+    from sextant.systems.swarm.placement.brain import run_brain
+
+    run_brain(read_orders(Path(args.config), BrainOrders))
     return 0
 
 
@@ -160,10 +184,10 @@ def _fly_processes(
     args: argparse.Namespace, rule: MissionRule, path: Path, folder: Path
 ) -> dict[str, Any]:
     from sextant.systems.swarm.mission.launch import Flight
+    from sextant.systems.swarm.mission.orders import LinkOrders
     from sextant.systems.swarm.mission.record import Record
 
-    if args.brain != "onboard":
-        raise InputError("a brain elsewhere flies --stepped only", where="--brain")
+    link = None if args.brain == "onboard" else LinkOrders(**asdict(rule.brain))
     flight = Flight(
         Path(args.map),
         folder,
@@ -173,6 +197,7 @@ def _fly_processes(
         loss=rule.loss_probability,
         seed=rule.world.seed,
         most_s=rule.most_s,
+        link=link,
     )
     try:
         with Record(path) as record:
@@ -202,7 +227,6 @@ def _rule(args: argparse.Namespace) -> MissionRule:
         InputError: an option is out of bounds.
     """
     from sextant.systems.swarm.mission.stepped import MissionRule
-    from sextant.systems.swarm.placement.link import LinkRule
     from sextant.systems.swarm.world.world import WorldRule
 
     if not 1 <= args.drones <= _MOST_DRONES:
@@ -213,20 +237,43 @@ def _rule(args: argparse.Namespace) -> MissionRule:
         raise InputError(f"{args.targets} targets", where="--targets", hint="0 or more")
     if args.seed < 0:
         raise InputError(f"a seed of {args.seed}", where="--seed", hint="0 or more")
-    trip_s = _ROUND_TRIPS_S[args.brain]
-    if args.round_trip is not None:
-        if args.brain == "onboard":
-            raise InputError(
-                "a brain on board has no round trip", where="--round-trip", hint="--brain edge"
-            )
-        trip_s = seconds(args.round_trip, "--round-trip", most_s=60.0, or_zero=True)
     return MissionRule(
         drones=args.drones,
         num_targets=args.targets,
-        loss_probability=args.loss,
+        loss_probability=args.loss if args.brain == "onboard" else 0.0,
         most_s=seconds(args.most, "--most", most_s=86_400.0),
-        brain=LinkRule(round_trip_s=trip_s),
+        brain=_link(args),
         world=WorldRule(seed=args.seed),
+    )
+
+
+def _link(args: argparse.Namespace) -> LinkRule:
+    """The link to the brain.
+
+    Raises:
+        InputError: it is on board and has none, or a time is none.
+    """
+    from sextant.systems.swarm.placement.link import LinkRule
+
+    asked = {"--round-trip": args.round_trip, "--jitter": args.jitter, "--outage": args.outage}
+    if args.brain == "onboard":
+        for option, text in asked.items():
+            if text is not None:
+                what = "a brain on board has no link to it"
+                raise InputError(what, where=option, hint="--brain edge")
+        return LinkRule()
+    trip_s, jitter_s = _ROUND_TRIPS_S[args.brain], 0.0
+    if args.round_trip is not None:
+        trip_s = seconds(args.round_trip, "--round-trip", most_s=60.0, or_zero=True)
+    if args.jitter is not None:
+        jitter_s = seconds(args.jitter, "--jitter", most_s=60.0, or_zero=True)
+    outage_s = None
+    if args.outage is not None:
+        begin, _, lasts = args.outage.partition("+")
+        begin_s = seconds(begin, "--outage", most_s=86_400.0, or_zero=True)
+        outage_s = (begin_s, begin_s + seconds(lasts, "--outage", most_s=86_400.0))
+    return LinkRule(
+        round_trip_s=trip_s, jitter_s=jitter_s, loss_probability=args.loss, outage_s=outage_s
     )
 
 
@@ -255,6 +302,8 @@ def _progress(frame: dict[str, Any]) -> None:
 
 def _figures(flown: Flown) -> dict[str, Any]:
     """The object of `fly --json`."""
+    from sextant.systems.swarm.mission.record import thinned
+
     gap_m = flown.least_gap_m
     return {
         "collisions": len(flown.collisions),
@@ -271,6 +320,7 @@ def _figures(flown: Flown) -> dict[str, Any]:
         "lost_drones": flown.lost,
         "landed": flown.landed,
         "seconds": round(flown.seconds, 2),
+        "curve": thinned(flown.curve),
     }
 
 
@@ -281,5 +331,7 @@ def _say(figures: dict[str, Any], *, as_json: bool) -> None:
     if sys.stderr.isatty():
         print(file=sys.stderr)
     for name, value in figures.items():
+        if name == "curve":
+            continue
         shown = f"{value:.4g}" if isinstance(value, float) else value
         print(f"{name:18} {shown}")

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 _EPSILON = 1e-9
+MOST_TASKS = 3
+"""That a drone holds at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Auction:
         bundle: the tasks that it wins, in the order in which it will do them.
     """
 
-    def __init__(self, own: int, *, most_tasks: int = 3) -> None:
+    def __init__(self, own: int, *, most_tasks: int = MOST_TASKS) -> None:
         self.own = own
         self.bundle: list[int] = []
         self._most = most_tasks

@@ -74,10 +74,9 @@ class Act:
     word: bytes | None
 
 
-_PLAN_TICKS = 8
+PLAN_TICKS, WORD_TICKS, VERSION_TICKS = 8, 2, 4
+"""A drone plans and bids, says a word, and says all that it believes, once in so many ticks."""
 _MAP_TICKS = 2
-_WORD_TICKS = 2
-_VERSION_TICKS = 4
 _TARGET_TICKS = 10
 _CHANGES_A_WORD = 256
 
@@ -142,12 +141,12 @@ class Pilot:
         with stage("agree"):
             self._hear(words, readings.at_s)
         with stage("plan"):
-            if self._tick % _PLAN_TICKS == self.rule.name % _PLAN_TICKS or self._ways is None:
+            if self._tick % PLAN_TICKS == self.rule.name % PLAN_TICKS or self._ways is None:
                 self._plan(readings)
         with stage("control"):
             self._setpoint_2 = self._control(readings)
         with stage("speak"):
-            speaks = self._tick % _WORD_TICKS == self.rule.name % _WORD_TICKS
+            speaks = self._tick % WORD_TICKS == self.rule.name % WORD_TICKS
             word = None
             if speaks:
                 word = self._speak(readings.at_s, readings.position_2, readings.velocity_2)
@@ -331,7 +330,7 @@ class Pilot:
         return tuple((float(x), float(y)) for x, y in points)
 
     def _speak(self, now_s: float, at_2: Floats, velocity_2: Floats) -> bytes:
-        full = self._tick % _VERSION_TICKS == self.rule.name % _VERSION_TICKS
+        full = self._tick % VERSION_TICKS == self.rule.name % VERSION_TICKS
         speaker = Neighbour(
             name=self.rule.name,
             at_s=now_s,
@@ -354,7 +353,7 @@ class Pilot:
             changes=tuple(self._news(now_s)),
             versions=self.shared.versions() if full else None,
             beliefs=self.auction.beliefs(now_s) if full else None,
-            estimates=self.targets.estimates() if self._tick % _TARGET_TICKS < _WORD_TICKS else {},
+            estimates=self.targets.estimates() if self._tick % _TARGET_TICKS < WORD_TICKS else {},
         ).pack()
 
     def _news(self, now_s: float) -> list[Change]:

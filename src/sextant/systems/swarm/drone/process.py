@@ -35,8 +35,11 @@ _AXES = {
 }
 _REACT_PERIODS = 3.0
 """From readings being made to a setpoint from them acting: the loop, and both ways on the wire."""
-_BLIND_S = 5.0
-_READY_S = 60.0
+BLIND_S = 5.0
+"""Without readings for so long a drone gives up: it has no body any more."""
+READY_S = 60.0
+"""How long everybody waits for the others to be there."""
+_FRESH_S, _FRESH_PERIODS = 1.5, 6.0
 _HELLO_S = 0.2
 _TELL_TICKS = 4
 _LAST_WORDS = 5
@@ -50,6 +53,7 @@ class Books:
         self.stages_s: dict[str, list[float]] = {name: [] for name in _AXES}
         self.loops_s: list[float] = []
         self.missed = 0
+        self.words = 0
         self.words_bytes = 0
 
     @contextmanager
@@ -69,6 +73,11 @@ class Books:
             "loop_p50_s": float(np.percentile(loops_s, 50)),
             "loop_p99_s": float(np.percentile(loops_s, 99)),
             "stages_p50_s": {n: float(np.median(t or [0.0])) for n, t in self.stages_s.items()},
+            "stages_mean_s": {
+                n: sum(t) / max(1, len(self.loops_s)) for n, t in self.stages_s.items()
+            },
+            "ledger": self.ledger.snapshot(),
+            "words": self.words,
             "words_bytes": self.words_bytes,
             "cpu_s": time.process_time(),
         }
@@ -132,6 +141,7 @@ def pilot_rule(orders: DroneOrders) -> PilotRule:
         ),
         period_s=orders.period_s,
         battery_s=orders.battery_s,
+        fresh_s=max(_FRESH_S, _FRESH_PERIODS * orders.period_s),
         safety=SafetyRule(react_s=_REACT_PERIODS * orders.period_s, late_s=orders.period_s),
     )
 
@@ -146,14 +156,14 @@ def _fly(
 ) -> None:
     """The loop. What it decides too late is not flown: the drone stops instead."""
     keys = Keys(orders.mission)
-    begun = _begin(vehicle, orders, speak)
+    begun = begin(vehicle, orders, speak)
     if begun is None:
         return
     gc.collect()
     gc.freeze()
     seen_C = np.zeros(pilot.rule.chart.num_cells, np.bool_)
     heard_s, ticks = time.monotonic(), 0
-    while pilot.phase is not Phase.LANDED and time.monotonic() - heard_s < _BLIND_S:
+    while pilot.phase is not Phase.LANDED and time.monotonic() - heard_s < BLIND_S:
         sensed = vehicle.sense(within_s=0.5)
         if sensed is None:
             continue
@@ -163,22 +173,23 @@ def _fly(
         _answer(act, readings, made_at_s + orders.period_s, vehicle, books)
         books.loops_s.append(time.time() - made_at_s)
         if act.word is not None:
+            books.words += 1
             books.words_bytes += len(act.word)
             speak(keys.word(orders.name), act.word)
         ticks += 1
         if ticks % _TELL_TICKS == orders.name % _TELL_TICKS:
-            speak(keys.telling(orders.name), pack(_telling(pilot, readings, books, seen_C)))
+            speak(keys.telling(orders.name), pack(tell(pilot, readings, books, seen_C)))
     vehicle.land()
     for _ in range(_LAST_WORDS):
         speak(keys.word(orders.name), pilot.last_word())
         time.sleep(orders.period_s)
 
 
-def _begin(
+def begin(
     vehicle: Vehicle, orders: DroneOrders, speak: Callable[[str, bytes], None]
 ) -> Readings | None:
     """Say hello until the first readings come; None if none do."""
-    until_s = time.monotonic() + _READY_S
+    until_s = time.monotonic() + READY_S
     while time.monotonic() < until_s:
         speak(Keys(orders.mission).hello, pack([orders.name, os.getpid()]))
         sensed = vehicle.sense(within_s=_HELLO_S)
@@ -198,7 +209,7 @@ def _answer(
         vehicle.fly(act.setpoint_2, readings.at_s)
 
 
-def _telling(pilot: Pilot, readings: Readings, books: Books, told_C: np.ndarray) -> dict[str, Any]:
+def tell(pilot: Pilot, readings: Readings, books: Books, told_C: np.ndarray) -> dict[str, Any]:
     """For whoever watches: where it believes to be, what it is about, what it saw anew."""
     fresh_C = pilot.shared.seen_C & ~told_C
     told_C |= fresh_C
@@ -215,6 +226,7 @@ def _report(pilot: Pilot, books: Books) -> dict[str, Any]:
     return {
         "name": pilot.rule.name,
         "phase": str(pilot.phase),
+        "aborted": pilot.aborted,
         **books.figures(),
         "seen": np.flatnonzero(pilot.shared.seen_C).tolist(),
         "targets": [spot.tolist() for spot in pilot.targets.confirmed()],

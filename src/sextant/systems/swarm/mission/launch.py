@@ -7,12 +7,10 @@ others go on and finish.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,13 +23,16 @@ from sextant.errors import EngineError
 from sextant.fleet import wire
 from sextant.systems.swarm.drone.safety import SafetyRule
 from sextant.systems.swarm.mission.orders import (
+    BrainOrders,
     ChartOrders,
     DroneOrders,
+    LinkOrders,
     WorldOrders,
     publish,
 )
 from sextant.systems.swarm.mission.places import chart_of, reachable, starts_on
-from sextant.systems.swarm.mission.record import FRAME_S, frame_line, start_line
+from sextant.systems.swarm.mission.record import FRAME_S, frame_line, start_line, thinned
+from sextant.systems.swarm.mission.start import start_all
 from sextant.systems.swarm.mission.wire import Keys, pack, unpack
 from sextant.systems.swarm.world.maps import read_map
 from sextant.systems.swarm.world.world import WorldRule
@@ -55,8 +56,14 @@ class Flight:
         seed: int,
         most_s: float,
         period_s: float = 0.05,
+        link: LinkOrders | None = None,
+        lost_link_s: float = 10.0,
+        charge: Mapping[int, float] | None = None,
     ) -> None:
         """Look at the map, and write everybody's orders into a folder.
+
+        With a link the drones do not decide on board, but a process behind it does for all;
+        `charge` is how full the batteries of some drones are at the start.
 
         Raises:
             InputError: the map does not parse, or has no place for so many drones.
@@ -69,41 +76,37 @@ class Flight:
         self.reachable_C = reachable(self.layer, self.chart, starts_N2, clearance_m)
         places = self.chart.centres(np.flatnonzero(self.reachable_C))
         picked = np.random.default_rng((seed, 8)).permutation(len(places))[:targets]
+        self.starts_N2 = starts_N2
         self.targets_T2 = places[picked]
         self.mission, self.folder, self.drones = secrets.randbits(48), folder, drones
         self.most_s = most_s
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._endpoints = [f"tcp/127.0.0.1:{port}" for port in _free_ports(drones + 2)]
+        self._endpoints = [f"tcp/127.0.0.1:{port}" for port in free_ports(drones + 3)]
+        self._link, self._lost_link_s, self._charge = link, lost_link_s, dict(charge or {})
         self._write_orders(map_file, cell_m, starts_N2, loss, seed, period_s)
         self._lock = threading.Lock()
         self._seen_C = np.zeros(self.chart.num_cells, np.bool_)
         self._shown_C = self._seen_C.copy()
         self._tellings: dict[int, dict[str, Any]] = {}
         self._truth: dict[str, Any] | None = None
+        self._counts: dict[int, tuple[int, int]] = {}
         self.curve = [(0.0, 0.0)]
+        self.reports: list[dict[str, Any]] = []
         self._session: Any = None
 
     def start(self) -> None:
         """Start all processes, each in a session of its own, and listen."""
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        command = [sys.executable, "-P", "-m", "sextant", "swarm"]
-        names = ["world", *(f"drone-{n}" for n in range(self.drones))]
-        for name in names:
-            kind = "simulate" if name == "world" else "drone"
-            with (self.folder / f"{name}.log").open("wb") as log:
-                self.processes[name] = subprocess.Popen(
-                    [*command, kind, "--config", str(self.folder / f"{name}.orders.json")],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=env,
-                    start_new_session=True,
-                )
+        self.processes = start_all(self.folder)
+        self.listen()
+
+    def listen(self) -> None:
+        """Hear what the physics and the drones tell, whoever started them."""
         keys = Keys(self.mission)
         self._session = wire.peer(self._endpoints[-1], self._endpoints[:-1])
         self._hearing = [
             self._session.declare_subscriber(keys.tellings, wire.direct(self._hear)),
             self._session.declare_subscriber(keys.truth, wire.direct(self._score)),
+            self._session.declare_subscriber(keys.counts, wire.direct(self._count)),
         ]
 
     def watch(self, each_frame: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -124,11 +127,34 @@ class Flight:
                 process.wait(_GRACE_S)
             except subprocess.TimeoutExpired:
                 _end(process)
-        return self._figures()
+        return self.figures()
 
     def abort(self) -> None:
         """Everybody shall land. One peer that hears it is enough."""
         self._session.put(Keys(self.mission).abort, pack(True))
+
+    def shape(self, round_trip_s: float, jitter_s: float = 0.0, loss: float = 0.0) -> None:
+        """From now on the link to the brain is another."""
+        self._session.put(Keys(self.mission).link, pack([round_trip_s, jitter_s, loss]))
+
+    def endpoint(self, drone: int) -> str:
+        """Where a peer of this drone connects to."""
+        return self._endpoints[drone]
+
+    def counts(self) -> dict[int, tuple[int, int]]:
+        """Ticks, and ticks whose setpoint came too late, of each drone whose brain is elsewhere."""
+        with self._lock:
+            return dict(self._counts)
+
+    def tellings(self) -> dict[int, dict[str, Any]]:
+        """What each drone told last."""
+        with self._lock:
+            return dict(self._tellings)
+
+    def truth(self) -> dict[str, Any] | None:
+        """What the physics told last; None before it did."""
+        with self._lock:
+            return self._truth
 
     def kill(self, name: str) -> None:
         """Kill one process (SIGKILL)."""
@@ -180,7 +206,12 @@ class Flight:
         with self._lock:
             self._truth = unpack(sample.payload.to_bytes())
 
-    def _figures(self) -> dict[str, Any]:
+    def _count(self, sample: Any) -> None:
+        name, ticks, missed, _ = unpack(sample.payload.to_bytes())
+        with self._lock:
+            self._counts[name] = (ticks, missed)
+
+    def figures(self) -> dict[str, Any]:
         """The object of `fly --json`, and more."""
         result = _read(self.folder / "world.json")
         if result is None:
@@ -188,13 +219,19 @@ class Flight:
             raise EngineError(f"the physics failed: {log.splitlines()[-1] if log else 'no word'}")
         files = [self.folder / f"drone-{name}.json" for name in range(self.drones)]
         reports = [report for report in map(_read, files) if report is not None]
-        for report in reports:
-            self._seen_C[report["seen"]] = True
+        self.reports = reports
+        # What a brain knew that was killed is what it told before.
+        told = [t for t in self._tellings.values() if self._link is not None]
+        brain = _read(self.folder / "brain.json") if self._link is not None else None
+        minds = reports if self._link is None else [brain] if brain is not None else told
+        for mind in minds:
+            self._seen_C[mind["seen"]] = True
         self.curve.append((result["seconds"], self.coverage()))
-        found = np.array([spot for r in reports for spot in r["targets"]]).reshape(-1, 2)
+        found = np.array([spot for mind in minds for spot in mind["targets"]]).reshape(-1, 2)
         gaps_TF = np.hypot(*(self.targets_T2[:, None] - found[None]).transpose(2, 0, 1))
         ticks = sum(report["ticks"] for report in reports)
-        cpu_s = result["cpu_s"] + sum(report["cpu_s"] for report in reports)
+        brains = [] if brain is None else [brain]
+        cpu_s = result["cpu_s"] + sum(r["cpu_s"] for r in [*reports, *brains])
         return {
             "collisions": len(result["collisions"]),
             "coverage": round(self.coverage(), 4),
@@ -205,13 +242,14 @@ class Flight:
             "loop_p99_s": _worst(reports, "loop_p99_s"),
             "missed_deadlines": sum(report["missed_deadlines"] for report in reports),
             "min_separation_m": result["min_separation_m"],
-            "bytes": sum(report["words_bytes"] for report in reports),
+            "bytes": sum(r["words_bytes"] for r in [*reports, *brains]),
             "lost_drones": len(result["lost"]),
             "landed": result["landed"],
             "seconds": round(result["seconds"], 2),
             "ticks": ticks,
             "cpu_s_per_drone_tick": cpu_s / max(1, ticks),
-            "stages_p50_s": _stages(reports),
+            "stages_p50_s": _stages(reports if self._link is None else brains),
+            "curve": thinned(self.curve),
         }
 
     def _write_orders(
@@ -234,6 +272,7 @@ class Flight:
             listen=self._endpoints[-2],
             most_s=self.most_s,
             period_s=period_s,
+            charge=self._charge,
             result=str(self.folder / "world.json"),
         )
         publish(self.folder / "world.orders.json", world.model_dump())
@@ -241,20 +280,40 @@ class Flight:
         frame = ChartOrders(
             rows=chart.rows, columns=chart.columns, cell_m=chart.cell_m, origin_m=chart.origin_m
         )
+        told = []
         for name, home in enumerate(starts):
+            # Who does not decide on board speaks to the brain only, not to other drones.
+            others = self._endpoints[:name] if self._link is None else []
             drone = DroneOrders(
                 mission=self.mission,
                 name=name,
                 home_m=home,
                 chart=frame,
                 listen=self._endpoints[name],
-                peers=[self._endpoints[-2], *self._endpoints[:name]],
+                peers=[self._endpoints[-2], *others],
                 loss=loss,
                 seed=1000 * seed + name,
                 period_s=period_s,
+                link=self._link,
+                lost_link_s=self._lost_link_s,
                 report=str(self.folder / f"drone-{name}.json"),
             )
             publish(self.folder / f"drone-{name}.orders.json", drone.model_dump())
+            told.append(drone)
+        if self._link is not None:
+            self._write_brain(told, self._link, seed)
+
+    def _write_brain(self, drones: list[DroneOrders], link: LinkOrders, seed: int) -> None:
+        brain = BrainOrders(
+            mission=self.mission,
+            drones=drones,
+            listen=self._endpoints[-3],
+            peers=self._endpoints[: self.drones],
+            link=link,
+            seed=1000 * seed + 999,
+            report=str(self.folder / "brain.json"),
+        )
+        publish(self.folder / "brain.orders.json", brain.model_dump())
 
 
 def _worst(reports: list[dict[str, Any]], key: str) -> float:
@@ -280,7 +339,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(10.0)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody has now; all are held until all are known, so that none comes twice."""
     held = [socket.socket() for _ in range(count)]
     try:

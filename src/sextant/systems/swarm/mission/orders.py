@@ -13,6 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sextant.errors import InputError
+from sextant.systems.swarm.placement.link import LinkRule
 
 Point = tuple[float, float]
 
@@ -33,6 +34,24 @@ class ChartOrders(_Orders):
     origin_m: Point
 
 
+class LinkOrders(_Orders):
+    """A link to a brain that is not on board; see `placement.link.LinkRule`."""
+
+    round_trip_s: float = Field(default=0.0, ge=0, le=60)
+    jitter_s: float = Field(default=0.0, ge=0, le=60)
+    loss_probability: float = Field(default=0.0, ge=0, lt=1)
+    outage_s: Point | None = None
+
+    def rule(self) -> LinkRule:
+        """The same, for those who carry packets."""
+        return LinkRule(
+            round_trip_s=self.round_trip_s,
+            jitter_s=self.jitter_s,
+            loss_probability=self.loss_probability,
+            outage_s=self.outage_s,
+        )
+
+
 class DroneOrders(_Orders):
     """For one drone.
 
@@ -47,6 +66,8 @@ class DroneOrders(_Orders):
         seed: for that only.
         period_s: of its loop.
         battery_s: how long a full battery hovers.
+        link: to a brain that is not on board; None decides on board.
+        lost_link_s: without a setpoint from the brain for so long it lands where it is.
         report: a file for what it tells at the end; none if empty.
     """
 
@@ -60,7 +81,29 @@ class DroneOrders(_Orders):
     seed: int = Field(default=0, ge=0)
     period_s: float = Field(default=0.05, gt=0)
     battery_s: float = Field(default=900.0, gt=0)
+    link: LinkOrders | None = None
+    lost_link_s: float = Field(default=10.0, gt=0)
     report: str = ""
+
+
+class BrainOrders(_Orders):
+    """For the brain of drones that do not decide on board.
+
+    Attributes:
+        drones: the orders of the minds that it is.
+        listen: its own endpoint.
+        peers: the drones' endpoints.
+        link: to each of them.
+        report: a file for what it tells at the end.
+    """
+
+    mission: int
+    drones: list[DroneOrders] = Field(min_length=1)
+    listen: str
+    peers: list[str]
+    link: LinkOrders
+    seed: int = Field(default=0, ge=0)
+    report: str
 
 
 class WorldOrders(_Orders):
@@ -71,6 +114,7 @@ class WorldOrders(_Orders):
         cell_m: metres a cell of a MovingAI map.
         starts_m: of the drones.
         targets_m: what they look for.
+        charge: how full the batteries are at the start of those that are not full.
         result: the file that it writes at the end.
     """
 
@@ -83,6 +127,7 @@ class WorldOrders(_Orders):
     listen: str
     most_s: float = Field(gt=0)
     period_s: float = Field(default=0.05, gt=0)
+    charge: dict[int, float] = {}
     result: str
 
 

@@ -22,6 +22,7 @@ from sextant.systems.swarm.world.grid import Layer
 
 FRAME_S = 0.2
 _SAME_M = 1.0
+_CURVE_POINTS = 60
 
 
 def start_line(chart: Chart, layer: Layer, targets_T2: np.ndarray, drones: int) -> dict[str, Any]:
@@ -87,6 +88,13 @@ def frame_line(
         "found": found,
         "collisions": collisions,
     }
+
+
+def thinned(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Coverage over time, in some points, the last among them."""
+    every = max(1, len(curve) // _CURVE_POINTS)
+    rounded = [(round(at_s, 2), round(share, 4)) for at_s, share in curve]
+    return [*rounded[:-1:every], rounded[-1]]
 
 
 class Record:

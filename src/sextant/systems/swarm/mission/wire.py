@@ -24,6 +24,10 @@ class Keys:
         self.truth = f"{root}/truth"
         self.words = f"{root}/word/*"
         self.tellings = f"{root}/telling/*"
+        self.brain = f"{root}/brain"
+        self.link = f"{root}/link"
+        self.ups = f"{root}/up/*"
+        self.counts = f"{root}/count/*"
         self._root = root
 
     def sense(self, drone: int) -> str:
@@ -41,6 +45,18 @@ class Keys:
     def telling(self, drone: int) -> str:
         """Where a drone tells whoever watches how it is; nobody has to."""
         return f"{self._root}/telling/{drone}"
+
+    def up(self, drone: int) -> str:
+        """Where a drone's readings go on to a brain that is not on board."""
+        return f"{self._root}/up/{drone}"
+
+    def down(self, drone: int) -> str:
+        """Where that brain's setpoints come."""
+        return f"{self._root}/down/{drone}"
+
+    def count(self, drone: int) -> str:
+        """Where a drone on such a link tells how many ticks it had, and how many in vain."""
+        return f"{self._root}/count/{drone}"
 
 
 def pack_readings(readings: Readings, made_at_s: float) -> bytes:

@@ -21,7 +21,7 @@ _SUB_TICKS = 5
 _FRAME_TICKS = 4
 _READY_S = 60.0
 _STALE_PERIODS = 2.5
-_DEAD_S = 1.5
+_DEAD_S, _DEAD_PERIODS = 1.5, 4.0
 
 
 class Autopilots:
@@ -78,6 +78,8 @@ def run_world(orders: WorldOrders) -> None:
     starts_N2, targets_T2 = np.array(orders.starts_m), np.array(orders.targets_m).reshape(-1, 2)
     grid = read_map(Path(orders.map), cell_m=orders.cell_m)
     world = World(grid, WorldRule(seed=orders.seed), starts_N2, targets_T2)
+    for drone, share in orders.charge.items():
+        world.bodies.battery_N[drone] = share
     keys, pilots = Keys(orders.mission), Autopilots()
     session = wire.peer(orders.listen, [])
     try:
@@ -126,7 +128,8 @@ def _run(world: World, pilots: Autopilots, orders: WorldOrders, session: Any) ->
         next_s = max(next_s, time.monotonic() - period_s)
         for drone in pilots.landing():
             world.land(drone)
-        for drone in pilots.silent(world.now_s - _DEAD_S) - pilots.landing() - lost:
+        dead_s = max(_DEAD_S, _DEAD_PERIODS * period_s)
+        for drone in pilots.silent(world.now_s - dead_s) - pilots.landing() - lost:
             lost.add(drone)
             world.land(drone)
         tick += 1
