@@ -30,11 +30,12 @@ BENCHMARKS = (
     "diloco",
     "kill_training",
     "memory_per_rank",
+    "step_time",
     "swarm_perception",
     "swarm_missions",
 )
 
-SOAKED = ("overload",)
+SOAKED = ("overload", "training_faults")
 """Too long, or too hard on a machine, to run unasked: by name, and under `--soak`."""
 _OVERLOADED_S = "1200"
 

@@ -6,6 +6,7 @@ written down: starting, stepping, or inside a save. `SEXTANT_KILLS` changes the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -19,33 +20,43 @@ from pathlib import Path
 
 from benchmarks.bench import Figure
 from sextant.decoder.config import DecoderConfig
+from sextant.decoder.mesh import Degrees
 from sextant.systems.pretraining import checkpoint, record
 from sextant.systems.pretraining.job import RECORD_FILE, Job, Recipe
 from sextant.systems.pretraining.prepare import Wish, prepare
 from sextant.systems.pretraining.saved import open_saved
 from sextant.systems.pretraining.text import Source
 
-_LONGEST_S = 90.0
+_LONGEST_S = 180.0
 _WATCHER = (
     "import sys; from pathlib import Path; from sextant.systems.pretraining.job import Job; "
     "from sextant.systems.pretraining.launch import Patience, launch; "
-    "launch(Job.read(Path(sys.argv[1])), Patience(restarts=1000, quiet_s=30.0))"
+    "bounds = Patience(restarts=1000, quiet_s=float(sys.argv[2]), begin_s=60.0); "
+    "launch(Job.read(Path(sys.argv[1])), bounds)"
 )
+
+KILL, STOP, HOLD, WATCHER = "kill a rank", "stop a rank", "hold a rank", "kill the watcher"
+_QUIET_S, _HELD_S = 10.0, 0.5
 
 
 def run() -> list[Figure]:
     """Kills, resumes, compares bit for bit."""
+    kills = int(os.environ.get("SEXTANT_KILLS", "50"))
+    return faulted(kills, Degrees(), {KILL: 0.8, WATCHER: 0.2})
+
+
+def faulted(count: int, layout: Degrees, kinds: dict[str, float]) -> list[Figure]:
+    """Trains through so many faults of kinds with these weights; compares bit for bit."""
     import torch
 
-    kills = int(os.environ.get("SEXTANT_KILLS", "50"))
     with tempfile.TemporaryDirectory() as folder:
-        job = _job(Path(folder), steps=12 * kills)
+        job = replace(_job(Path(folder), steps=12 * count), layout=layout)
         plain = replace(job, out=Path(folder) / "plain")
         for one in (job, plain):
             one.write()
         _watch(plain).wait(600.0)
         begun_s = time.perf_counter()
-        phases, resumed = _kill(job, kills, random.Random(7))
+        seen, resumed = _strike_all(job, count, kinds)
         seconds = time.perf_counter() - begun_s
         ours, theirs = open_saved(job.out), open_saved(plain.out)
         same = ours.step == theirs.step == job.steps and all(
@@ -57,12 +68,12 @@ def run() -> list[Figure]:
         )
     return [
         Figure(
-            name="kills after which it went on",
+            name="faults after which it went on",
             measured=resumed,
             unit="",
-            bar=f"all {kills}",
-            held=resumed == kills,
-            beside={**{f"while {name}": n for name, n in phases.items()}, "seconds": seconds},
+            bar=f"all {count}",
+            held=resumed == count,
+            beside={**seen, "seconds": seconds},
         ),
         Figure(
             name="weights bit for bit",
@@ -75,15 +86,21 @@ def run() -> list[Figure]:
     ]
 
 
-def _job(folder: Path, steps: int) -> Job:
-    (folder / "text.txt").write_text("".join(f"line {n} of {n * n}\n" for n in range(20_000)))
+def made_up_tokens(folder: Path, lines: int) -> Path:
+    """Tokens (512 ids) of a text that is made up."""
+    (folder / "text.txt").write_text("".join(f"line {n} of {n * n}\n" for n in range(lines)))
     wish = Wish(sources=(Source(path=folder / "text.txt"),), num_ids=512, held_fraction=0.0)
     prepare(wish, folder / "tokens", lambda _done, _all: None)
+    return folder / "tokens"
+
+
+def _job(folder: Path, steps: int) -> Job:
+    data = made_up_tokens(folder, 20_000)
     return Job(
         model=DecoderConfig(
             vocab=512, hidden=256, layers=4, heads=4, kv_heads=2, head_dim=64, ffn=512, context=32
         ),
-        data=folder / "tokens",
+        data=data,
         out=folder / "run",
         steps=steps,
         batch=4,
@@ -98,31 +115,53 @@ def _job(folder: Path, steps: int) -> Job:
 
 def _watch(job: Job) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-c", _WATCHER, str(job.out / "job.json")],
+        [sys.executable, "-c", _WATCHER, str(job.out / "job.json"), str(_QUIET_S)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
 
 
-def _kill(job: Job, kills: int, dice: random.Random) -> tuple[Counter[str], int]:
-    """Kills so many times, each when the run has come a little further; then lets it end."""
-    phases: Counter[str] = Counter()
+def _strike_all(job: Job, count: int, kinds: dict[str, float]) -> tuple[Counter[str], int]:
+    """Strikes so many times, each when the run has come a little further; then lets it end."""
+    dice, seen = random.Random(7), Counter[str]()
     resumed, watcher = 0, _watch(job)
-    for number in range(kills):
-        reached = _begins(job)
+    for number in range(count):
+        reached, taken = _begins(job), len(record.steps(job.out / RECORD_FILE))
         time.sleep(dice.uniform(0.0, 0.4) if dice.random() < 0.8 else 0.0)
-        whole = dice.random() < 0.2
-        victim = watcher.pid if whole else _rank_of(watcher.pid)
+        (kind,) = dice.choices([*kinds], [*kinds.values()])
+        victim = watcher.pid if kind == WATCHER else _rank_of(watcher.pid, dice)
         if victim is None or watcher.poll() is not None:
             break
-        phases[_phase(job, reached)] += 1
-        os.kill(victim, signal.SIGKILL)
-        if whole:
+        seen.update((kind, f"while {_phase(job, reached)}"))
+        _strike(victim, kind)
+        if kind == WATCHER:
             watcher.wait()
             watcher = _watch(job)
-        resumed += _went_on(job, reached, number == kills - 1)
+        if kind == HOLD:
+            resumed += _stepped(job, taken)
+        else:
+            resumed += _went_on(job, reached, number == count - 1)
     watcher.wait(600.0)
-    return phases, resumed
+    return seen, resumed
+
+
+def _strike(victim: int, kind: str) -> None:
+    """Does it to a process, which may have ended by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGKILL if kind in (KILL, WATCHER) else signal.SIGSTOP)
+        if kind == HOLD:
+            time.sleep(_HELD_S)
+            os.kill(victim, signal.SIGCONT)
+
+
+def _stepped(job: Job, taken: int) -> bool:
+    """Waits until the run took another step."""
+    until_s = time.monotonic() + _LONGEST_S
+    while time.monotonic() < until_s:
+        if len(record.steps(job.out / RECORD_FILE)) > taken:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def _begins(job: Job) -> int:
@@ -148,12 +187,12 @@ def _phase(job: Job, reached: int) -> str:
     return "saving" if saving else "stepping"
 
 
-def _rank_of(watcher: int) -> int | None:
+def _rank_of(watcher: int, dice: random.Random) -> int | None:
     import psutil
 
     until_s = time.monotonic() + _LONGEST_S
     while time.monotonic() < until_s:
-        for child in psutil.Process(watcher).children():
-            return int(child.pid)
+        if ranks := psutil.Process(watcher).children():
+            return int(dice.choice(ranks).pid)
         time.sleep(0.01)
     return None

@@ -1,6 +1,6 @@
-"""What a rehearsal of training should measure on this machine, from unit costs of its kernels.
+"""What a rehearsal of training should measure on this machine, from unit costs of its pieces.
 
-Nothing here has seen a run of the trainer: inputs are the scaled shape, times of single kernels
+Nothing here has seen a run of the trainer: inputs are the scaled shape, times of single pieces
 at the shape's sizes, and the probe's bandwidths. The names are those that it measures under.
 """
 
@@ -17,9 +17,10 @@ from sextant.laws.shape import TransformerShape
 from sextant.plan.part import exact, within
 from sextant.plan.quantity import Lean, Quantity
 from sextant.plan.training_memory import RankShape, rank_bytes
+from sextant.plan.training_step import StepCosts, StepSeconds, StepShape, step_seconds
 from sextant.units import show, show_seconds
 
-_LAW = "unit costs of kernels, measured before the run"
+_LAW = "unit costs of single pieces, measured before the run (plan/training_step.py)"
 _LOOK_S = 0.05
 
 
@@ -29,6 +30,7 @@ class TrainingShape:
 
     Attributes:
         model: its sizes.
+        step: how a step is split.
         ranks: that share out a batch.
         batch: sequences of a step over all ranks.
         micro_batch: sequences at once on one rank.
@@ -37,6 +39,7 @@ class TrainingShape:
     """
 
     model: TransformerShape
+    step: StepShape
     ranks: int
     batch: int
     micro_batch: int
@@ -55,43 +58,28 @@ class TrainingShape:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class KernelCosts:
-    """Seconds of single kernels on one thread, at the sizes of the shape.
+class RehearsalCosts:
+    """What is measured before a rehearsal: pieces of a step, and a process that imports torch."""
 
-    Attributes:
-        layer_s: one layer's kernels over one micro-batch, forward and backward.
-        head_s: the output products and the loss of one micro-batch, the same way.
-        adam_s: AdamW over as many numbers as the model has.
-        start_s: a process that imports torch.
-        sample_s: one sequence's place in an order of the data, and its copy.
-        reduce_s: a sum over the ranks of as many numbers as the model has, nothing else running.
-    """
-
-    layer_s: float
-    head_s: float
-    adam_s: float
+    step: StepCosts
     start_s: float
-    sample_s: float
-    reduce_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Seconds:
     """Of one step, by part, and of what surrounds the steps."""
 
-    compute: float
-    reduce: float
-    data: float
+    part: StepSeconds
     save: float
     ready: float
 
     @property
     def step(self) -> float:
-        return self.compute + self.reduce + self.data
+        return self.part.total
 
 
 def predict_training(
-    shape: TrainingShape, cost: KernelCosts, here: Machine
+    shape: TrainingShape, cost: RehearsalCosts, here: Machine
 ) -> tuple[tuple[Quantity, ...], Lean]:
     """Every quantity that the rehearsal measures, with an 80% interval, and the lean.
 
@@ -106,12 +94,9 @@ def predict_training(
     return (*_bytes(shape), *_times(shape, took), *_rates(shape, took)), _lean(took)
 
 
-def _seconds(shape: TrainingShape, cost: KernelCosts, probed: Mapping[str, float]) -> _Seconds:
-    passes = shape.micro_batches * (shape.model.layers * cost.layer_s + cost.head_s)
+def _seconds(shape: TrainingShape, cost: RehearsalCosts, probed: Mapping[str, float]) -> _Seconds:
     return _Seconds(
-        compute=passes + cost.adam_s,
-        reduce=0.0 if shape.ranks == 1 else cost.reduce_s,
-        data=shape.batch / shape.ranks * cost.sample_s,
+        part=step_seconds(shape.step, cost.step),
         # Copied out before training goes on: read and written.
         save=2.0 * 12.0 * shape.model.parameters / probed["memory_read_bytes_per_s"] + _LOOK_S,
         ready=cost.start_s + 2.0 * _LOOK_S,
@@ -140,17 +125,17 @@ def _bytes(shape: TrainingShape) -> list[Quantity]:
 def _times(shape: TrainingShape, took: _Seconds) -> list[Quantity]:
     each = f"{shape.micro_batches} micro-batches of {shape.model.layers:g} layers and a head"
     rows = (
-        ("compute_s", took.compute, 1.35, f"{each}, and AdamW", _LAW),
+        ("compute_s", took.part.compute, 1.35, f"{each}, and AdamW", _LAW),
         (
             "exposed_data_parallel_s",
-            took.reduce,
+            took.part.data_parallel,
             2.5,
             f"gradients of {show(4.0 * shape.model.parameters, 'B')} summed over the ranks, on "
             "the cores that compute: nothing is hidden",
             _LAW,
         ),
-        ("data_s", took.data, 2.5, "places in the order, and copies", _LAW),
-        ("step_s", took.step, 1.4, f"compute {show_seconds(took.compute)} + exchange", _LAW),
+        ("data_s", took.part.data, 2.5, "places in the order, and copies", _LAW),
+        ("step_s", took.step, 1.4, f"compute {show_seconds(took.part.compute)} + exchange", _LAW),
         ("checkpoint_stall_s", took.save, 3.0, "a copy of the state in memory", _LAW),
         ("ready_s", took.ready, 2.0, "a process with its imports, until its first step", _LAW),
     )
@@ -180,9 +165,9 @@ def _rates(shape: TrainingShape, took: _Seconds) -> list[Quantity]:
 
 
 def _lean(took: _Seconds) -> Lean:
-    busy = {Axis.TRAINING: took.compute, Axis.DATA: took.data}
+    busy = {Axis.TRAINING: took.part.compute, Axis.DATA: took.part.data}
     whole = sum(busy.values())
     return Lean(
         busy={axis: seconds / whole for axis, seconds in busy.items()},
-        waiting={Axis.COORDINATION: 1.0} if took.reduce else {},
+        waiting={Axis.COORDINATION: 1.0} if took.part.data_parallel else {},
     )

@@ -14,14 +14,27 @@ from sextant.decoder.mesh import Degrees
 from sextant.errors import InputError
 from sextant.facts import Machine, load_facts
 from sextant.fleet.fault import Fault
-from sextant.plan.training_rehearsal import KernelCosts, TrainingShape, predict_training
+from sextant.plan.training_rehearsal import RehearsalCosts, TrainingShape, predict_training
+from sextant.plan.training_step import StepCosts, StepShape, step_seconds
 from sextant.systems.pretraining.counted import counted_bytes
 from sextant.systems.pretraining.drill import check_faults
 from sextant.systems.pretraining.job import Job
 from sextant.systems.pretraining.rehearsal import shape_in, small_model
 
-COST = KernelCosts(
-    layer_s=0.01, head_s=0.02, adam_s=0.005, start_s=2.0, sample_s=1e-4, reduce_s=0.03
+COST = RehearsalCosts(
+    start_s=2.0,
+    step=StepCosts(
+        ranks=2,
+        layer_s=0.01,
+        embed_s=0.003,
+        head_s=0.02,
+        layer_update_s=0.001,
+        ends_update_s=0.002,
+        layer_reduce_s=0.005,
+        ends_reduce_s=0.01,
+        layer_split_s=0.002,
+        sample_s=1e-4,
+    ),
 )
 TIMES = ("compute_s", "exposed_data_parallel_s", "data_s", "step_s", "tokens_per_s")
 
@@ -58,14 +71,13 @@ def test_a_step_is_its_parts(job: Job) -> None:
     shape = shape_in(job)
     assert (shape.saves, shape.micro_batches) == (3, 2)
     found = predicted(shape)
-    assert found["compute_s"] == pytest.approx(2 * (4 * 0.01 + 0.02) + 0.005)
+    assert found["compute_s"] == pytest.approx(2 * (4 * 0.01 + 0.023) + 4 * 0.001 + 0.002)
+    exposed = 2 * 4 * 0.002 + 4 * 0.005 + 0.01
+    assert found["exposed_data_parallel_s"] == pytest.approx(exposed)
     parts = sum(found[name] for name in ("compute_s", "exposed_data_parallel_s", "data_s"))
     assert found["step_s"] == pytest.approx(parts)
     assert found["tokens_per_s"] == pytest.approx(8 * 64 / parts)
     assert set(TIMES) < set(found)
-    alone = predicted(replace(shape, ranks=1))
-    assert alone["exposed_data_parallel_s"] == 0.0
-    assert alone["tokens_per_s"] < found["tokens_per_s"] < 2 * alone["tokens_per_s"]
 
 
 def test_more_steps_and_fewer_checkpoints_are_better_goodput(job: Job) -> None:
@@ -100,3 +112,30 @@ def test_a_fault_that_a_rank_cannot_have_is_refused(fault: str) -> None:
     check_faults([Fault.parse("kill:rank/1@step=3"), Fault.parse("stop:rank/0@1s+2s")], 2)
     with pytest.raises(InputError):
         check_faults([Fault.parse(fault)], 2)
+
+
+PIECES = replace(COST.step, layer_message_s=0.003, send_s=0.004)
+STEP = StepShape(stage_layers=(4,), micro_batches=2, sequences=4, cores=2)
+
+
+def test_a_split_matrix_exchanges_in_every_pass() -> None:
+    split = step_seconds(replace(STEP, tp=2), PIECES)
+    assert split.tensor == pytest.approx(2 * 4 * (0.002 + 0.003))
+    assert split.bubble == split.pipeline == 0.0
+
+
+def test_stages_wait_for_one_another_unless_they_share_a_core() -> None:
+    alone = step_seconds(STEP, PIECES)
+    piped = step_seconds(replace(STEP, stage_layers=(2, 2), micro_batches=4), PIECES)
+    # The last has the head and is the slowest: it waits for the first's first micro-batch.
+    assert piped.bubble == pytest.approx(2 * (0.01 + 0.002 + 0.003) + 0.003 + 0.004)
+    assert piped.pipeline == pytest.approx(4 * 0.004)
+    crowded = step_seconds(
+        replace(STEP, stage_layers=(2, 2), micro_batches=4, cores=1), replace(PIECES, ranks=1)
+    )
+    # Two ranks on one core: all the work one after the other, and nobody waits.
+    both = 4 * (4 * (0.01 + 0.002 + 0.003) + 0.003 + 0.02 + 2 * 0.004)
+    both += 4 * (0.001 + 0.005) + 0.002 + 0.01
+    assert crowded.bubble == 0.0
+    assert crowded.total == pytest.approx(both + 2 * 4 * 1e-4)
+    assert crowded.total > piped.total > alone.total / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,9 @@ import torch
 from torch import Tensor
 
 from sextant.decoder.mesh import Degrees
+from sextant.decoder.model import Decoder
 from sextant.decoder.parallelize import Treatment
+from sextant.decoder.shards import local_part
 from sextant.systems.pretraining.job import Job
 from sextant.systems.pretraining.step import Stepper, build_parts
 
@@ -23,15 +26,24 @@ def counted_bytes(job: Job) -> dict[str, float]:
     alone = replace(job, layout=Degrees(), batch=job.batch // job.layout.data)
     parts = build_parts(alone.model, None, Treatment(), seed=alone.seed, device=cpu)
     stepper = Stepper(parts, None, alone.recipe, micro_batch=alone.micro_batch)
-    weights = [parameter for part in parts for parameter in part.parameters()]
+    return counted_step(stepper, torch.randint(alone.model.vocab, (alone.batch, alone.sequence)))
+
+
+def counted_step(stepper: Stepper, tokens_BS: Tensor) -> dict[str, float]:
+    """Takes one step under any layout, and counts what this rank holds, by part."""
+    weights = [parameter for part in stepper.parts for parameter in part.parameters()]
     grown: list[float] = []
-    stepper.optimizer.register_step_pre_hook(
-        lambda *_: grown.append(sum(_bytes(p.grad) for p in weights if p.grad is not None))
-    )
-    text = torch.randint(alone.model.vocab, (alone.batch, alone.sequence))
-    kept = _Kept([*weights, *(b for part in parts for b in part.buffers())])
+
+    def count_gradients(*_: Any) -> None:
+        # Anew, for sharded parameters are others while the model works.
+        now = (p.grad for part in stepper.parts for p in part.parameters())
+        grown.append(sum(_bytes(gradient) for gradient in now if gradient is not None))
+
+    hook = stepper.optimizer.register_step_pre_hook(count_gradients)
+    kept = _Kept(stepper.parts)
     with torch.autograd.graph.saved_tensors_hooks(kept.pack, kept.unpack):
-        stepper.step(text, text, learning_rate=1e-4)
+        stepper.step(tokens_BS, tokens_BS, learning_rate=1e-4)
+    hook.remove()
     moments = (v for held in stepper.optimizer.state.values() for v in held.values())
     return {
         "parameters_bytes": float(sum(_bytes(p) for p in weights)),
@@ -44,8 +56,9 @@ def counted_bytes(job: Job) -> dict[str, float]:
 class _Kept:
     """What the forward pass keeps for the backward pass: each storage once, while it is needed."""
 
-    def __init__(self, known: list[Tensor]) -> None:
-        self._known = {tensor.untyped_storage().data_ptr() for tensor in known}
+    def __init__(self, parts: Sequence[Decoder]) -> None:
+        self._parts = parts
+        self._buffers = {_storage(buffer) for part in parts for buffer in part.buffers()}
         self._uses: dict[int, list[int]] = {}
         self.most = 0
 
@@ -59,11 +72,12 @@ class _Kept:
 
     def take(self, tensor: Tensor) -> int | None:
         """Counts its storage once more; None if it does not count."""
-        storage = tensor.untyped_storage()
-        key = storage.data_ptr()
-        if key in self._known or not tensor.is_floating_point():
+        key = _storage(tensor)
+        # Asked anew each time: while it works, fully sharded weights are gathered copies.
+        weights = (_storage(p) for part in self._parts for p in part.parameters())
+        if not tensor.is_floating_point() or key in self._buffers or key in weights:
             return None
-        held = self._uses.setdefault(key, [0, storage.nbytes()])
+        held = self._uses.setdefault(key, [0, _plain(tensor).untyped_storage().nbytes()])
         held[0] += 1
         self.most = max(self.most, sum(size for _, size in self._uses.values()))
         return key
@@ -88,5 +102,17 @@ class _Ticket:
         self._kept.leave(self._key)
 
 
+def _plain(tensor: Any) -> Tensor:
+    """The tensor that has memory, under what splits it and what is still on its way."""
+    local: Any = local_part(tensor)
+    own: Tensor = getattr(local, "elem", local)
+    return own
+
+
+def _storage(tensor: Any) -> int:
+    return _plain(tensor).untyped_storage().data_ptr()
+
+
 def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+    own = local_part(tensor)
+    return own.numel() * own.element_size()

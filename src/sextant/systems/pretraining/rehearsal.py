@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 from collections.abc import Mapping, Sequence
@@ -14,17 +15,18 @@ from sextant.decoder.config import DecoderConfig
 from sextant.decoder.mesh import Degrees
 from sextant.errors import SextantError
 from sextant.fleet.ledger import Ledger
-from sextant.plan.training_rehearsal import KernelCosts, TrainingShape
+from sextant.plan.training_rehearsal import RehearsalCosts, TrainingShape
 from sextant.systems.pretraining import checkpoint, record
 from sextant.systems.pretraining.auto import shape_of
 from sextant.systems.pretraining.counted import counted_bytes
 from sextant.systems.pretraining.job import RECORD_FILE, Job, Recipe
-from sextant.systems.pretraining.kernels import data_s, kernel_costs
+from sextant.systems.pretraining.kernels import data_s
 from sextant.systems.pretraining.launch import launch
 from sextant.systems.pretraining.prepare import Wish, prepare
 from sextant.systems.pretraining.sampler import training_sampler
 from sextant.systems.pretraining.text import Source
 from sextant.systems.pretraining.tokens import Tokens
+from sextant.systems.pretraining.unit_costs import measured_costs, start_s, step_shape
 
 RANKS = 2
 _HIDDEN, _HEADS, _LAYERS, _VOCAB = 128, 8, 4, 2048
@@ -88,6 +90,7 @@ def shape_in(job: Job) -> TrainingShape:
     """The job as its predictions see it."""
     return TrainingShape(
         model=shape_of(job.model, job.sequence),
+        step=step_shape(job, _cores()),
         ranks=job.layout.ranks,
         batch=job.batch,
         micro_batch=job.micro_batch,
@@ -96,17 +99,13 @@ def shape_in(job: Job) -> TrainingShape:
     )
 
 
-def unit_costs(job: Job) -> KernelCosts:
-    """Times of single kernels at the job's sizes, to predict from."""
-    sampler = training_sampler(Tokens.open(job.data), sequence=job.sequence, seed=job.seed)
-    return kernel_costs(
-        job.model,
-        sampler,
-        sequence=job.sequence,
-        micro_batch=job.micro_batch,
-        parameters=int(shape_in(job).model.parameters),
-        ranks=job.layout.ranks,
-    )
+def unit_costs(job: Job) -> RehearsalCosts:
+    """Times of single pieces at the job's sizes, to predict from."""
+    return RehearsalCosts(step=measured_costs(job, _cores()), start_s=start_s())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 def rehearse(job: Job) -> Observed:
