@@ -76,7 +76,7 @@ def _add_fly(commands: _SubParsers[argparse.ArgumentParser]) -> None:
         "--stepped", action="store_true", help="in one process and in lock step: deterministic"
     )
     parser.add_argument("--record", metavar="FILE", help="write the flight, a line a frame")
-    parser.add_argument("--video", metavar="FILE", help="draw the flight as a .gif")
+    parser.add_argument("--video", metavar="FILE", help="draw the flight: .mp4 or .gif")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     parser.set_defaults(run=_fly)
 
@@ -156,8 +156,10 @@ def _simulate(args: argparse.Namespace) -> int:
 
 def _fly(args: argparse.Namespace) -> int:
     rule = _rule(args)
-    if args.video is not None and not args.video.endswith(".gif"):
-        raise InputError("a video is a .gif", where="--video", hint="--video flight.gif")
+    if args.video is not None:
+        from sextant.systems.swarm.sight.video import check_video
+
+        check_video(Path(args.video))
     with tempfile.TemporaryDirectory(prefix="sextant-swarm-") as folder:
         record = Path(args.record) if args.record else Path(folder) / "flight.jsonl"
         if args.stepped:
@@ -165,9 +167,9 @@ def _fly(args: argparse.Namespace) -> int:
         else:
             figures = _fly_processes(args, rule, record, Path(folder))
         if args.video is not None:
-            from sextant.systems.swarm.sight.video import write_gif
+            from sextant.systems.swarm.sight.video import write_video
 
-            write_gif(record, Path(args.video))
+            write_video(record, Path(args.video))
     _say(figures, as_json=args.json)
     return 0
 

@@ -19,6 +19,7 @@ from sextant.errors import EngineError, missing_engine
 LEASE_MS = 500
 """A link that carries nothing for this long is closed; its member connects again by itself."""
 _WAIT_BEFORE_DROP_US = 10_000
+_OPEN_MS = 1000
 _ONE_THREAD = (
     "(rx: (worker_threads: 1), tx: (handover: rx), app: (handover: rx), "
     "net: (handover: rx), acc: (handover: rx))"
@@ -125,8 +126,15 @@ def connect(endpoint: str) -> Any:
 
 
 def peer(endpoint: str, others: list[str]) -> Any:
-    """A session among equals: it listens at one endpoint, and connects to those of others."""
-    return zenoh().open(_config(listen=[endpoint], connect=others))
+    """A session among equals: it listens at one endpoint, and connects to those of others.
+
+    Endpoints are `udp/...` where a link may be cut: closing a TCP link with something unsent waits
+    for up to 10 s, and the wire's one thread with it.
+    """
+    config = _config(listen=[endpoint], connect=others)
+    # Over UDP nothing says that nobody is there yet.
+    config.insert_json5("transport/unicast/open_timeout", str(_OPEN_MS))
+    return zenoh().open(config)
 
 
 def direct(call: Any) -> Any:

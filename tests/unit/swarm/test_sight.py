@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sextant.errors import InputError
+from sextant.errors import EngineError, InputError
 from sextant.systems.swarm.mission.record import Record, frame_line, read_record
 from sextant.systems.swarm.mission.stepped import Mission, MissionRule
-from sextant.systems.swarm.sight.video import write_gif
+from sextant.systems.swarm.sight.video import check_video, write_video
 from sextant.systems.swarm.sight.watch import Lines, newest_record, server
 from sextant.systems.swarm.world.grid import Grid
 from sextant.systems.swarm.world.world import WorldRule
@@ -117,13 +117,32 @@ def test_the_page_is_served_to_this_machine_only(flight: Path) -> None:
 
 def test_a_flight_is_drawn_without_a_display(flight: Path, tmp_path: Path) -> None:
     out = tmp_path / "flight.gif"
-    pictures = write_gif(flight, out)
+    pictures = write_video(flight, out)
     with Image.open(out) as image:
         assert image.n_frames == pictures
         assert min(image.size) > 300
         first = np.asarray(image.convert("RGB"))
         image.seek(image.n_frames - 1)
         assert (np.asarray(image.convert("RGB")) != first).mean() > 0.002
+
+
+def test_a_flight_is_an_mp4_too(flight: Path, tmp_path: Path) -> None:
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    out = tmp_path / "flight.mp4"
+    pictures = write_video(flight, out)
+    frames, _seconds = imageio_ffmpeg.count_frames_and_secs(str(out))
+    assert frames == pictures
+    assert list(tmp_path.glob("*.part*")) == []
+
+
+def test_a_video_that_cannot_be_written_is_refused_before_the_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"a .gif or an .mp4"):
+        check_video(tmp_path / "flight.avi")
+    monkeypatch.setattr("sextant.systems.swarm.sight.video.find_spec", lambda _name: None)
+    with pytest.raises(EngineError, match="imageio-ffmpeg is not installed"):
+        check_video(tmp_path / "flight.mp4")
 
 
 def test_the_same_seed_is_the_same_flight() -> None:

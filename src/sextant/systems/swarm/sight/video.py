@@ -1,49 +1,83 @@
-"""A flight as an animated GIF, drawn without a display."""
+"""A flight as an animated GIF or an MP4, drawn without a display."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sextant.errors import InputError
+from sextant.errors import EngineError, InputError, missing_engine
 from sextant.systems.swarm.mission.record import FRAME_S, read_record
 
 _SIDE = 480
 _MOST_FRAMES = 400
+_A_SECOND = 2.0 / FRAME_S
+"""Pictures a second: a flight is shown twice as fast as it was."""
 _TRAIL = 25
 _WALL, _DARK, _SEEN = (40, 44, 52), (225, 228, 232), (255, 255, 255)
 _HUES = 12
 
 
-def write_gif(record: Path, out: Path) -> int:
+def check_video(out: Path) -> None:
+    """Whether a video can be written, to know before the flight.
+
+    Raises:
+        InputError: its name ends in neither .gif nor .mp4.
+        EngineError: it is an .mp4, and nothing that writes one is installed.
+    """
+    if out.suffix not in (".gif", ".mp4"):
+        hint = "--video flight.mp4"
+        raise InputError("a video is a .gif or an .mp4", where=str(out), hint=hint)
+    if out.suffix == ".mp4" and find_spec("imageio_ffmpeg") is None:
+        raise missing_engine("imageio-ffmpeg", "swarm")
+
+
+def write_video(record: Path, out: Path) -> int:
     """Draw a record; returns the number of pictures.
 
     Raises:
-        InputError: the record is none, or the file is not to be a .gif.
+        InputError: the record is none, or the file is to be no video.
+        EngineError: what writes an .mp4 is missing, or fails.
     """
-    if out.suffix != ".gif":
-        raise InputError("a video is a .gif", where=str(out), hint="--video flight.gif")
+    check_video(out)
     lines = list(read_record(record))
     frames = [line for line in lines if line["kind"] == "frame"]
     if not frames:
         raise InputError("a record without a frame", where=str(record))
     every = -(-len(frames) // _MOST_FRAMES)
     pictures = list(_pictures(lines[0], frames, every))
-    part = out.with_name(out.name + ".part")
-    pictures[0].save(
-        part,
-        format="GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=round(1000 * FRAME_S / 2),
-        loop=0,
-    )
+    part = out.with_name(f"{out.stem}.part{out.suffix}")
+    if out.suffix == ".mp4":
+        _write_mp4(pictures, part)
+    else:
+        few = [picture.quantize(64) for picture in pictures]
+        few[0].save(
+            part, save_all=True, append_images=few[1:], duration=round(1000 / _A_SECOND), loop=0
+        )
     part.replace(out)
     return len(pictures)
+
+
+def _write_mp4(pictures: list[Image.Image], out: Path) -> None:
+    import imageio_ffmpeg
+
+    size = pictures[0].size
+    # The codec halves the colours' size, so both sides must be even; 16 is what it likes best.
+    even = (size[0] + -size[0] % 16, size[1] + -size[1] % 16)
+    writer = imageio_ffmpeg.write_frames(str(out), even, fps=_A_SECOND, ffmpeg_log_level="error")
+    try:
+        writer.send(None)
+        for picture in pictures:
+            sheet = Image.new("RGB", even, _WALL)
+            sheet.paste(picture)
+            writer.send(sheet.tobytes())
+        writer.close()
+    except (OSError, RuntimeError) as error:
+        raise EngineError(f"the video was not written: {error}") from error
 
 
 def _pictures(
@@ -64,7 +98,7 @@ def _pictures(
             (columns * scale, rows * scale), Image.Resampling.NEAREST
         )
         _draw(ImageDraw.Draw(image), start, frame, trails, scale)
-        yield image.quantize(64)
+        yield image
 
 
 def _draw(
