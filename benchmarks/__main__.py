@@ -34,7 +34,7 @@ BENCHMARKS = (
     "swarm_missions",
 )
 
-SOAKED = ("overload",)
+SOAKED = ("overload", "rehearsals")
 """Too long, or too hard on a machine, to run unasked: by name, and under `--soak`."""
 _OVERLOADED_S = "1200"
 
