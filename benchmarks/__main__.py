@@ -35,7 +35,7 @@ BENCHMARKS = (
     "swarm_missions",
 )
 
-SOAKED = ("overload", "training_faults")
+SOAKED = ("overload", "rehearsals", "training_faults")
 """Too long, or too hard on a machine, to run unasked: by name, and under `--soak`."""
 _OVERLOADED_S = "1200"
 

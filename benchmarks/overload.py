@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -74,9 +74,18 @@ def run() -> list[Figure]:
                 found = asked(over)
             queued, memory = watched.result()
             lost = service.lost(added.result())
-        return _figures(
-            rate, alone, found, queued, memory, before, drills.result(), added.result(), lost
+        seen = _Seen(
+            rate=rate,
+            alone=alone,
+            found=found,
+            queued=queued,
+            memory=memory,
+            before=before,
+            drills=drills.result(),
+            added=added.result(),
+            lost=lost,
         )
+        return _figures(seen)
 
 
 def _questions(corpus: Any) -> list[str]:
@@ -210,46 +219,79 @@ def _pss_bytes(pid: int) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def _figures(
-    rate: float,
-    alone: float,
-    found: Sequence[Asked],
-    queued: Sequence[float],
-    memory: Sequence[float],
-    before: float,
-    drills: int,
-    added: Sequence[str],
-    lost: int,
-) -> list[Figure]:
-    good = [one for one in found if one.status == 200 and one.took_s <= _DEADLINE_S + _LATE_S]
-    refused = [one for one in found if one.status == 429]
-    broken = [one for one in found if one.status not in (200, 429, 504)]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """What was seen of one run.
+
+    Attributes:
+        rate: answers a second that closed loops sustained.
+        alone: the same in one process, without HTTP.
+        found: what became of every question under overload.
+        queued: the longer of the routers' queues, once a second.
+        memory: of all processes, in bytes, once a second.
+        before: their memory before the overload.
+        drills: replicas that were stopped.
+        added: ids of documents that were acknowledged.
+        lost: how many of them were not found afterwards.
+    """
+
+    rate: float
+    alone: float
+    found: Sequence[Asked]
+    queued: Sequence[float]
+    memory: Sequence[float]
+    before: float
+    drills: int
+    added: Sequence[str]
+    lost: int
+
+
+def _figures(seen: _Seen) -> list[Figure]:
+    return [*_throughput(seen), *_answers(seen.found), *_kept(seen)]
+
+
+def _throughput(seen: _Seen) -> list[Figure]:
+    """What is answered a second, sustained and under overload."""
+    good = [one for one in seen.found if one.status == 200 and one.took_s <= _DEADLINE_S + _LATE_S]
+    refused = [one for one in seen.found if one.status == 429]
     goodput = len(good) / SECONDS
-    took = sorted(one.took_s for one in found if one.status == 200)
-    told = sorted(one.took_s for one in refused) or [0.0]
-    late = sorted(one.late_s for one in found)
-    statuses = Counter(one.status for one in found)
     return [
         Figure(
             name=f"sustained by {_CLIENTS} clients",
-            measured=rate,
+            measured=seen.rate,
             unit="/s",
-            beside={"in process, no HTTP": alone},
+            beside={"in process, no HTTP": seen.alone},
         ),
         Figure(
             name=f"goodput at {_TIMES:g} times that, {SECONDS:g} s",
             measured=goodput,
             unit="/s",
             bar=f">= {_GOODPUT:g} of the sustained",
-            held=goodput >= _GOODPUT * rate,
-            beside={"share": goodput / rate, "refused": len(refused) / SECONDS, "drills": drills},
+            held=goodput >= _GOODPUT * seen.rate,
+            beside={
+                "share": goodput / seen.rate,
+                "refused": len(refused) / SECONDS,
+                "drills": seen.drills,
+            },
         ),
+    ]
+
+
+def _answers(found: Sequence[Asked]) -> list[Figure]:
+    """How late answers came under overload, and what had none."""
+    took = sorted(one.took_s for one in found if one.status == 200)
+    told = [one.took_s for one in found if one.status == 429] or [0.0]
+    late = sorted(one.late_s for one in found)
+    broken = [one for one in found if one.status not in (200, 429, 504)]
+    statuses = Counter(one.status for one in found)
+    p99 = took[int(0.99 * len(took))]
+    return [
         Figure(
             name="answered, p99",
-            measured=took[int(0.99 * len(took))],
+            measured=p99,
             unit="s",
             bar="<= deadline + 50 ms",
-            held=took[int(0.99 * len(took))] <= _DEADLINE_S + _LATE_S,
+            held=p99 <= _DEADLINE_S + _LATE_S,
             beside={
                 "p50": statistics.median(took),
                 "refusal p50": statistics.median(told),
@@ -264,26 +306,32 @@ def _figures(
             held=not broken,
             beside={f"status {code}": n for code, n in sorted(statuses.items())},
         ),
+    ]
+
+
+def _kept(seen: _Seen) -> list[Figure]:
+    """What must stay as it is: queues short, memory bounded, documents there."""
+    return [
         Figure(
             name="longest queue of a router",
-            measured=max(queued),
+            measured=max(seen.queued),
             unit="",
             bar=f"<= {_QUEUE}",
-            held=max(queued) <= _QUEUE,
+            held=max(seen.queued) <= _QUEUE,
         ),
         Figure(
             name="memory at the end",
-            measured=memory[-1],
+            measured=seen.memory[-1],
             unit="B",
             bar=f"<= {_GROWTH:g} times that before",
-            held=memory[-1] <= _GROWTH * before,
-            beside={"before": before, "most": max(memory)},
+            held=seen.memory[-1] <= _GROWTH * seen.before,
+            beside={"before": seen.before, "most": max(seen.memory)},
         ),
         Figure(
-            name=f"acknowledged documents lost, of {len(added)}",
-            measured=lost,
+            name=f"acknowledged documents lost, of {len(seen.added)}",
+            measured=seen.lost,
             unit="",
             bar="0",
-            held=lost == 0 and len(added) > 0,
+            held=seen.lost == 0 and len(seen.added) > 0,
         ),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 from benchmarks.bench import Figure
 from sextant.cli.plan import plan_for
@@ -11,6 +12,7 @@ from sextant.cli.specs import load_spec
 from sextant.facts import load_facts
 from sextant.fleet import Fleet
 from sextant.sights import rehearse
+from sextant.sights.rehearsal import Rehearsal
 from sextant.systems.rag.progress import Silent
 
 _SPEC = "atlas:web-scale-rag"
@@ -19,15 +21,7 @@ _OFF = 0.3
 
 def run() -> list[Figure]:
     """One figure a sight, and the lean of the data axis predicted beside measured."""
-    here, workload = this_machine(), load_spec(_SPEC)
-    stage = rehearse.set_stage(workload, plan_for(_SPEC), here)
-    with ExitStack() as stack:
-
-        def start() -> Fleet:
-            return stack.enter_context(Fleet.start())
-
-        facts, progress = load_facts(), Silent()
-        seen = rehearse.run_rehearsal(stage, here, facts, start, progress, workload=workload)
+    seen = rehearsed(_SPEC)
     figures = [
         Figure(
             name=sight.quantity,
@@ -49,3 +43,20 @@ def run() -> list[Figure]:
         for axis, share in seen.lean_predicted.busy.items()
     ]
     return figures + leans
+
+
+def rehearsed(spec: str, **how: Any) -> Rehearsal:
+    """Rehearses a spec on a fleet of its own, at the machine's pace of this minute.
+
+    Args:
+        spec: a TOML file, or `atlas:NAME`.
+        how: the corpus and how much of it, as `set_stage` has them.
+    """
+    here, workload = this_machine(), load_spec(spec)
+    stage = rehearse.set_stage(workload, plan_for(spec), here, **how)
+    with ExitStack() as stack:
+
+        def start() -> Fleet:
+            return stack.enter_context(Fleet.start())
+
+        return rehearse.run_rehearsal(stage, here, load_facts(), start, Silent(), workload=workload)

@@ -26,7 +26,8 @@ MEASURED = {
     "wire_per_member_s": 2e-4,
     "wire_log_sigma": 0.2,
     "woken_search_s": 1e-4,
-    "gathered_merge_s": 1e-5,
+    "merge_base_s": 1e-4,
+    "merge_per_reply_s": 1e-5,
     "member_start_s": 1.5,
     "member_memory_bytes": 1.2e8,
     "faiss_cached_bytes_per_s": 2e10,
@@ -111,6 +112,16 @@ def test_more_shards_fan_out_more_slowly(facts: Facts) -> None:
         for shards in (1, 2, 4, 8)
     ]
     assert fan_outs == sorted(set(fan_outs))
+
+
+def test_one_process_starts_on_one_core_and_a_merge_has_a_fixed_part(facts: Facts) -> None:
+    one, two, eight = (predicted(replace(SHAPE, shards=n), facts) for n in (1, 2, 8))
+    start_s = MEASURED["member_start_s"] * facts.value("gang_over_process")
+    assert one["gang_ready_s"].value == two["gang_ready_s"].value == start_s
+    assert eight["gang_ready_s"].value == 4 * start_s
+    few = predicted(replace(SHAPE, shards=1, k=1), facts)["merge_s"].value
+    assert few > MEASURED["merge_base_s"]
+    assert few < one["merge_s"].value < eight["merge_s"].value < 8 * one["merge_s"].value
 
 
 @pytest.mark.parametrize(

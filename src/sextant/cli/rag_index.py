@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _SubParsers = argparse._SubParsersAction
 _KINDS = (
-    "a folder or a file of .txt, .md, .rst, .html, .pdf, .jsonl and .parquet, a BEIR folder, "
-    "or stdlib (the documentation that this Python carries)"
+    "a folder (links that lead out of it are left out) or a file of .txt, .md, .rst, .html, .pdf, "
+    ".jsonl and .parquet, a BEIR folder, or stdlib (the documentation that this Python carries)"
 )
 
 

@@ -21,8 +21,7 @@ _LAW = "laws/local.py with the probe's unit costs"
 _P99 = 2.326
 _HITS_A_DOCUMENT = 4.0
 _PROBED_VECTORS = 256
-_EMBED_SIGMA, _WIDEST_SIGMA = 0.08, 0.35
-_PROBED_ROWS = 10
+_EMBED_SIGMA, _WIDEST_SIGMA = 0.2, 0.35
 _CACHED_VECTORS = 4000
 
 
@@ -117,10 +116,11 @@ class _Seconds:
     each: float
     fan_out: float
     merge: float
+    rest: float
 
     @property
     def query(self) -> float:
-        return self.embed + self.fan_out + self.merge
+        return self.embed + self.fan_out + self.merge + self.rest
 
 
 def _seconds(shape: RetrievalShape, cores: int, facts: Facts, cost: dict[str, float]) -> _Seconds:
@@ -129,14 +129,15 @@ def _seconds(shape: RetrievalShape, cores: int, facts: Facts, cost: dict[str, fl
     scan = _extra_scan_s(shape, cost)
     factor = facts.value("fan_out_over_wire")
     base, each = cost["wire_base_s"] * factor, cost["wire_per_member_s"] * factor
-    merge = shape.shards * shape.k / _PROBED_ROWS * cost["gathered_merge_s"]
+    a_hit = facts.value("merge_hit_over_probe")
     return _Seconds(
         embed=layers * facts.value("encode_over_layers") + facts.value("encode_fixed_s"),
         handle=cost["woken_search_s"] * facts.value("handle_over_woken") + scan,
         base=base,
         each=each,
         fan_out=base + shape.shards * each + local.shards_search_s(scan, shape.shards, cores),
-        merge=merge * facts.value("merge_over_probe"),
+        merge=_merge_s(shape, facts, cost),
+        rest=cost["merge_base_s"] * (facts.value("rest_over_probe") + shape.k * a_hit),
     )
 
 
@@ -145,16 +146,21 @@ def _latencies(
 ) -> list[Quantity]:
     """One question, stage by stage, and its median and p99."""
     tail = math.exp(_P99 * min(cost["wire_log_sigma"], _WIDEST_SIGMA))
-    p99 = took.embed * math.exp(_P99 * _EMBED_SIGMA) + took.fan_out * tail + took.merge
+    p99 = took.embed * math.exp(_P99 * _EMBED_SIGMA) + took.fan_out * tail + took.merge + took.rest
     parts = f"embed {show_seconds(took.embed)} + fan-out {show_seconds(took.fan_out)}"
-    parts += f" + merge {show_seconds(took.merge)}"
+    parts += f" + merge {show_seconds(took.merge)} + the rest {show_seconds(took.rest)}"
     woken = f"{facts.value('handle_over_woken'):g} x a woken process that scans 256 vectors"
     sent = f"{show_seconds(took.base)} + {shape.shards} x {show_seconds(took.each)}"
     rows = (
         ("embed_query_s", took.embed, 1.4, f"{shape.layers} layers over a short text"),
         ("shard_search_s", took.handle, 1.5, woken),
         ("fan_out_s", took.fan_out, 1.5, f"{sent}, scanning included"),
-        ("merge_s", took.merge, 1.5, f"{shape.shards} x {shape.k} candidates"),
+        (
+            "merge_s",
+            took.merge,
+            1.5,
+            f"{shape.shards} replies and {shape.k} hits, and a fixed part",
+        ),
         ("query_p50_s", took.query, 1.35, parts),
         ("query_p99_s", p99, 1.55, f"{parts}, with the wire's tail"),
     )
@@ -171,13 +177,14 @@ def _rates(
         shape.layers,
         shape.hidden,
         shape.ffn,
-        flops,
+        flops * facts.value("embed_over_layer"),
         fixed_s=facts.value("tokenize_passage_s"),
     )
-    spent = took.embed + took.fan_out * facts.value("fan_out_busy_cores") + took.merge
+    spent = took.embed + took.fan_out * facts.value("fan_out_busy_cores") + took.merge + took.rest
     spent /= cores
     start = cost["member_start_s"]
-    ready = shape.shards * start / cores * facts.value("gang_over_process")
+    # One process starts on one core, however many there are.
+    ready = max(1.0, shape.shards / cores) * start * facts.value("gang_over_process")
     tokens = f"{shape.passage_tokens:.0f} tokens a passage at {show(flops, 'FLOP/s')} of a layer"
     busy = f"{shape.clients} clients; one query keeps the cores for {show_seconds(spent)}"
     started = f"{shape.shards} processes x {show_seconds(start)} on {cores} cores"
@@ -186,6 +193,17 @@ def _rates(
         within("queries_per_s", 1.0 / spent, "/s", 1.4, busy, _LAW),
         within("gang_ready_s", ready, "s", 1.5, started, _LAW),
     ]
+
+
+def _merge_s(shape: RetrievalShape, facts: Facts, cost: dict[str, float]) -> float:
+    """Unpacking N replies and making K hits of them, in the probe's own merge of ten rows.
+
+    Only the K hits that are returned are unpacked, however many came: `base (fixed + K hit) + N
+    reply`.
+    """
+    fixed = facts.value("merge_fixed_over_probe") + shape.k * facts.value("merge_hit_over_probe")
+    reply = cost["merge_per_reply_s"] * facts.value("merge_reply_over_probe")
+    return cost["merge_base_s"] * fixed + shape.shards * reply
 
 
 def _extra_scan_s(shape: RetrievalShape, cost: dict[str, float]) -> float:

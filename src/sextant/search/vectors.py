@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from sextant.search import shard_door
 from sextant.search.door import Door
 from sextant.search.generations import lease
 from sextant.search.local import Gang
+from sextant.search.manifest import Manifest
 from sextant.search.nearest import Nearest
 from sextant.search.service import open_local, open_on_fleet
 
@@ -63,8 +64,7 @@ def served(
         InputError: there is no index, no shard can be opened, or the door cannot be had.
         EngineError: not one shard serves in time.
     """
-    leased = lease(index_dir)
-    try:
+    with closing(lease(index_dir)) as leased:
         manifest = leased.manifest
         alone = len(manifest.shards) == 1 and is_loopback(host) and not token
         if fleet is not None and fleet.founded and alone:
@@ -80,12 +80,7 @@ def served(
             ) as number:
                 yield Served(port=number)
             return
-        gang: Gang
-        if fleet is None:
-            gang = open_local(index_dir, manifest)
-        else:
-            gang = open_on_fleet(index_dir, manifest, fleet, replicas=replicas, ready_s=_READY_S)
-        try:
+        with closing(_shards(index_dir, manifest, fleet, replicas)) as gang:
             door = Door(
                 Nearest(manifest, gang, groups).search,
                 dims=manifest.dims,
@@ -97,10 +92,13 @@ def served(
             )
             with running(door):
                 yield Served(port=door.port)
-        finally:
-            gang.close()
-    finally:
-        leased.close()
+
+
+def _shards(index_dir: Path, manifest: Manifest, fleet: Fleet | None, replicas: int) -> Gang:
+    """The shards as processes of a fleet, or as threads here."""
+    if fleet is None:
+        return open_local(index_dir, manifest)
+    return open_on_fleet(index_dir, manifest, fleet, replicas=replicas, ready_s=_READY_S)
 
 
 @contextmanager

@@ -35,9 +35,9 @@ def pace(cores: int) -> dict[str, float]:
 
     `encoder_*_flops_per_s` over a batch on all cores, `encoder_*_short_layer_s` over 16 tokens on
     one thread; `wire_base_s` and `wire_per_member_s` of a line through the medians of N = 1, 2, 4
-    and 8, each woken process scanning 256 vectors (`woken_search_s`); `gathered_merge_s` to unpack
-    and merge one process's ten rows; `wire_log_sigma` is the spread of the logarithm of a
-    fan-out's time, from its median to its p90.
+    and 8, each woken process scanning 256 vectors (`woken_search_s`); `merge_base_s` and
+    `merge_per_reply_s` of another, to unpack ten rows of each and merge them; `wire_log_sigma` is
+    the spread of the logarithm of a fan-out's time, from its median to its p90.
     """
     rounds: list[dict[str, float]] = []
     with _echoes() as ask:
@@ -51,7 +51,7 @@ def _turns(ask: Callable[[int], tuple[float, float, list[float]]]) -> dict[str, 
     """Short encodings, fan-outs of changing width and merges, one after the other."""
     fans: dict[int, list[float]] = {count: [] for count in MEMBERS}
     encodes: dict[str, list[float]] = {}
-    merges: list[float] = []
+    merges: dict[int, list[float]] = {count: [] for count in MEMBERS}
     woken: list[float] = []
     stacks = short_stack()
     end_s, turn = time.perf_counter() + _TURN_S, 0
@@ -61,21 +61,31 @@ def _turns(ask: Callable[[int], tuple[float, float, list[float]]]) -> dict[str, 
         count = MEMBERS[turn % len(MEMBERS)]
         fan_s, merge_s, took_s = ask(count)
         fans[count].append(fan_s)
-        merges.append(merge_s / count)
+        merges[count].append(merge_s)
         woken += took_s if count == MEMBERS[-1] else []
         turn += 1
-    medians = [statistics.median(fans[count]) for count in MEMBERS]
-    slope, intercept = statistics.linear_regression(MEMBERS, medians)
+    base_s, member_s = _line(fans)
+    merge_base_s, reply_s = _line(merges)
     widest = sorted(fans[MEMBERS[-1]])
     p90 = widest[int(0.9 * len(widest))]
     found = {f"encoder_{name}_short_layer_s": statistics.median(s) for name, s in encodes.items()}
     return found | {
-        "wire_base_s": max(intercept, 0.1 * medians[0]),
-        "wire_per_member_s": max(slope, 0.0),
-        "wire_log_sigma": max(0.0, math.log(p90 / medians[-1])) / _Z90,
+        "wire_base_s": base_s,
+        "wire_per_member_s": member_s,
+        "wire_log_sigma": max(0.0, math.log(p90 / statistics.median(widest))) / _Z90,
         "woken_search_s": statistics.median(woken),
-        "gathered_merge_s": statistics.median(merges),
+        "merge_base_s": merge_base_s,
+        "merge_per_reply_s": reply_s,
     }
+
+
+def _line(took_s: dict[int, list[float]]) -> tuple[float, float]:
+    """The line through the medians over the numbers of members: what it begins with, and what each
+    member adds.
+    """
+    medians = [statistics.median(took_s[count]) for count in MEMBERS]
+    slope, intercept = statistics.linear_regression(MEMBERS, medians)
+    return max(intercept, 0.1 * medians[0]), max(slope, 0.0)
 
 
 @contextmanager

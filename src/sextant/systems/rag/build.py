@@ -110,37 +110,44 @@ def build_index(
             refuses.
         EngineError: an engine is missing.
     """
-    progress = progress or Silent()
     start_s = time.perf_counter()
-    if num_shards is not None and not 1 <= num_shards <= MOST_SHARDS:
-        hint = f"from 1 to {MOST_SHARDS}"
-        raise InputError(f"{num_shards} shards", where="--shards", hint=hint)
-    if faiss_key is not None:
-        engine.check_key(faiss_key, embedder.dims)
     first_only = corpus.first_window if first_window is None else first_window
     rule = chunk_rule(embedder, overlap_tokens, first_only=first_only)
-    wish = _Wish(num_shards, faiss_key, about_index(corpus, embedder, rule, fold_at))
+    wish = _wish(corpus, embedder, rule, fold_at, num_shards=num_shards, faiss_key=faiss_key)
     try:
-        with workshop(index_dir) as folder:
-            troubles = Troubles()
-            with Spill(folder / "chunks.msgpack") as spill:
-                folding = Folding(fold_at, folder / "folded.bin") if fold_at else None
-                intake = Intake(
-                    embedder.folder,
-                    rule,
-                    spill,
-                    folding=folding,
-                    unchanged=None,
-                    troubles=troubles,
-                    progress=progress,
-                )
-                progress.stage("reading and cutting", None)
-                intake.take(corpus.documents(troubles))
-                made = _make(index_dir, wish, spill, folding, embedder, encoder, progress)
-            shutil.rmtree(folder, ignore_errors=True)
+        made = _built(corpus, index_dir, wish, embedder, encoder, progress or Silent())
     except OSError as error:
         raise disk_error(error, index_dir) from error
-    return replace(made, seconds=time.perf_counter() - start_s, troubles=tuple(troubles.lines()))
+    return replace(made, seconds=time.perf_counter() - start_s)
+
+
+def _built(
+    corpus: Corpus,
+    index_dir: Path,
+    wish: _Wish,
+    embedder: Embedder,
+    encoder: Encoder | None,
+    progress: Progress,
+) -> BuildReport:
+    """Take the corpus in, and make the index of it."""
+    troubles = Troubles()
+    with workshop(index_dir) as folder:
+        with Spill(folder / "chunks.msgpack") as spill:
+            folding = Folding(wish.fold_at, folder / "folded.bin") if wish.fold_at else None
+            intake = Intake(
+                embedder.folder,
+                wish.rule,
+                spill,
+                folding=folding,
+                unchanged=None,
+                troubles=troubles,
+                progress=progress,
+            )
+            progress.stage("reading and cutting", None)
+            intake.take(corpus.documents(troubles))
+            made = _make(index_dir, wish, spill, folding, embedder, encoder, progress)
+        shutil.rmtree(folder, ignore_errors=True)
+    return replace(made, troubles=tuple(troubles.lines()))
 
 
 def chunk_rule(embedder: Embedder, overlap_tokens: int, *, first_only: bool) -> ChunkRule:
@@ -161,6 +168,8 @@ class _Wish:
 
     num_shards: int | None
     faiss_key: str | None
+    rule: ChunkRule
+    fold_at: float | None
     about: dict[str, Any]
 
     def kind(self, num_chunks: int, dims: int) -> Kind:
@@ -173,6 +182,29 @@ class _Wish:
         folded = sorted((one.id, one.content) for one in folding.log) if folding else []
         told = [_KEY_VERSION, kind.shards, kind.faiss_key, about, spill.sha256, folded]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _wish(
+    corpus: Corpus,
+    embedder: Embedder,
+    rule: ChunkRule,
+    fold_at: float | None,
+    *,
+    num_shards: int | None,
+    faiss_key: str | None,
+) -> _Wish:
+    """What is wished for, if it can be had.
+
+    Raises:
+        InputError: the number of shards or the kind of index cannot.
+    """
+    if num_shards is not None and not 1 <= num_shards <= MOST_SHARDS:
+        hint = f"from 1 to {MOST_SHARDS}"
+        raise InputError(f"{num_shards} shards", where="--shards", hint=hint)
+    if faiss_key is not None:
+        engine.check_key(faiss_key, embedder.dims)
+    about = about_index(corpus, embedder, rule, fold_at)
+    return _Wish(num_shards, faiss_key, rule, fold_at, about)
 
 
 def _make(
