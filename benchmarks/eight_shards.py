@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.bench import Figure
 from benchmarks.clustered import DataSet, workplace
-from benchmarks.million import published
+from benchmarks.million import planned, published
 from sextant.fleet import Deadline
 from sextant.search import engine
 from sextant.search.generations import lease
@@ -24,7 +24,7 @@ from sextant.search.segment import Segment
 from sextant.search.service import open_local
 
 _NUM, _DIMS, _K, _RECALL = 1_000_000, 128, 10, 0.95
-_KEY, _SHARDS, _BATCH, _SECONDS, _OF_FAISS = "IVF1024,PQ64x4fs", 8, 32, 8.0, 0.8
+_SHARDS, _BATCH, _SECONDS, _OF_FAISS = 8, 32, 8.0, 0.8
 _QUERIES, _TRUTHS = 10_000, 2_000
 Rows = np.ndarray[Any, Any]
 Search = Callable[[Rows], Rows]
@@ -35,14 +35,15 @@ def run() -> list[Figure]:
     threads = len(os.sched_getaffinity(0))
     with workplace("million") as folder:
         data = DataSet(folder, _NUM, _DIMS, queries=_QUERIES, truths=_TRUTHS)
-        published(folder / "index-8", data, _KEY, _SHARDS, _RECALL)
-        published(folder / "index", data, _KEY, 1, _RECALL)
-        gang_per_s, found = _gang(folder / "index-8", data)
-        engine_per_s, engine_found = _in_process(folder / "index-8", data, threads)
-        one_per_s, one_found = _in_process(folder / "index", data, threads)
+        key = planned(threads).key
+        eight = published(folder, data, key, _SHARDS, _RECALL)
+        one = published(folder, data, key, 1, _RECALL)
+        gang_per_s, found = _gang(eight, data)
+        engine_per_s, engine_found = _in_process(eight, data, threads)
+        one_per_s, one_found = _in_process(one, data, threads)
     return [
         Figure(
-            name=f"recall@10 of {_SHARDS} shards",
+            name=f"recall@10 of {_SHARDS} shards, {key}",
             measured=found,
             unit="",
             bar=f"at least {_RECALL}",

@@ -39,19 +39,9 @@ def run() -> list[Figure]:
     cores = len(os.sched_getaffinity(0))
     with workplace("million") as folder:
         data = DataSet(folder, _NUM, _DIMS, queries=_QUERIES, truths=_TRUTHS)
-        choice = choose_index(
-            IndexDemand(
-                vectors=_NUM,
-                dims=_DIMS,
-                recall=_RECALL,
-                memory_bytes=psutil.virtual_memory().total,
-                cores=cores,
-                queries_per_s=_WANTED_PER_S,
-            ),
-            load_facts(),
-        )
-        published(folder / "index", data, choice.key, choice.shards, _RECALL)
-        load, found = serve(folder / "index", data, choice)
+        choice = planned(cores)
+        index_dir = published(folder, data, choice.key, choice.shards, _RECALL)
+        load, found = serve(index_dir, data, choice)
         limits = {
             kind: best_per_s(make(folder, data), data, cores)
             for kind, make in (("flat", _flat), ("IVF", _lists), ("HNSW", _graph))
@@ -90,13 +80,29 @@ def run() -> list[Figure]:
     ]
 
 
-def published(folder: Path, data: DataSet, key: str, shards: int, wanted: float) -> None:
-    """The index of a data set, written if it is not there."""
-    if (folder / MANIFEST).exists():
-        return
+def planned(cores: int) -> IndexChoice:
+    """The index that the plan makes for the million vectors."""
+    return choose_index(
+        IndexDemand(
+            vectors=_NUM,
+            dims=_DIMS,
+            recall=_RECALL,
+            memory_bytes=psutil.virtual_memory().total,
+            cores=cores,
+            queries_per_s=_WANTED_PER_S,
+        ),
+        load_facts(),
+    )
+
+
+def published(folder: Path, data: DataSet, key: str, shards: int, wanted: float) -> Path:
+    """The index of a data set, of this kind and so many shards, written if it is not there."""
+    index_dir = folder / f"{key}-{shards}"
+    if (index_dir / MANIFEST).exists():
+        return index_dir
     vectors_ND = data.mapped()
     with IndexWriter(
-        folder,
+        index_dir,
         key="e" * 64,
         dims=data.dims,
         num_shards=shards,
@@ -108,6 +114,7 @@ def published(folder: Path, data: DataSet, key: str, shards: int, wanted: float)
             block_ND = vectors_ND[start : start + _BLOCK]
             writer.add([Row(f"d{start + n}", b"") for n in range(len(block_ND))], block_ND)
         writer.publish({})
+    return index_dir
 
 
 def serve(index_dir: Path, data: DataSet, choice: IndexChoice) -> tuple[Load, float]:

@@ -257,10 +257,7 @@ def _own_rows(sizes: Sequence[int]) -> list[npt.NDArray[np.int64]]:
 def _sample(trials: Sequence[Trial], own: Sequence[npt.NDArray[np.int64]]) -> _Sample:
     """Queries with the K true neighbours of each among all shards, itself left out."""
     faiss = faiss_module()
-    queries_QD = np.concatenate(
-        [trial.vectors_ND[rows] for trial, rows in zip(trials, own, strict=True)]
-        + [trial.held_QD for trial in trials if trial.held_QD is not None and not _num(own)]
-    )
+    queries_QD = _asking(trials, own)
     scores, rows, shards = [], [], []
     for number, trial in enumerate(trials):
         wanted = min(K + 1, len(trial.vectors_ND))
@@ -283,6 +280,19 @@ def _sample(trials: Sequence[Trial], own: Sequence[npt.NDArray[np.int64]]) -> _S
         np.take_along_axis(shard_QM, order_QK, axis=1),
         np.take_along_axis(row_QM, order_QK, axis=1),
     )
+
+
+def _asking(trials: Sequence[Trial], own: Sequence[npt.NDArray[np.int64]]) -> Floats:
+    """The vectors that ask: rows of the shards, or of those held out as many as rows would ask."""
+    if _num(own):
+        return np.concatenate(
+            [trial.vectors_ND[rows] for trial, rows in zip(trials, own, strict=True)]
+        )
+    held_QD = np.concatenate([trial.held_QD for trial in trials if trial.held_QD is not None])
+    sizes = [len(one.vectors_ND) + len(one.held_QD) for one in trials if one.held_QD is not None]
+    most = _num(_own_rows(sizes))
+    spread_Q = np.linspace(0, len(held_QD) - 1, min(most, len(held_QD)), dtype=np.int64)
+    return np.ascontiguousarray(held_QD[np.unique(spread_Q)])
 
 
 def _is_flat(index: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
+from sextant.search import tune
 from sextant.search.engine import exact_neighbours, read_index
 from sextant.search.rows import Row
 from sextant.search.tune import held_rows
@@ -34,3 +36,25 @@ def test_rows_that_were_held_out_are_in_their_places(
     reached = (found_QK[:, :, None] == true_QK[:, None, :]).any(1).mean()
     assert reached >= 0.9 - 0.02
     assert abs(reached - card.recall) < 0.04
+
+
+def test_many_shards_are_tuned_by_no_more_questions_than_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "_MOST_QUERIES", 50)
+    monkeypatch.setattr(tune, "_FEW_QUERIES", 50)
+    asked: list[int] = []
+    knn = faiss.knn
+
+    def counted(queries_QD: np.ndarray, *others: object, **named: object) -> object:
+        asked.append(len(queries_QD))
+        return knn(queries_QD, *others, **named)
+
+    monkeypatch.setattr(faiss, "knn", counted)
+    vectors_ND = np.random.default_rng(1).standard_normal((3000, 24)).astype(np.float32)
+    with IndexWriter(
+        tmp_path, key="a" * 64, dims=24, num_shards=3, space="s", faiss_key="HNSW16", recall=0.9
+    ) as writer:
+        writer.add([Row(f"d{n}", b"") for n in range(3000)], vectors_ND)
+        writer.publish({})
+    assert asked == [50, 50, 50]
