@@ -23,6 +23,7 @@ from sextant.decoder.config import DecoderConfig
 from sextant.laws.wan import all_reduce_s, diloco_round
 from sextant.systems.pretraining import record
 from sextant.systems.pretraining.auto import shape_of
+from sextant.systems.pretraining.islands.loop import TOKEN
 from sextant.systems.pretraining.islands.serve import island_jobs
 from sextant.systems.pretraining.islands.terms import Terms
 from sextant.systems.pretraining.job import JOB_FILE, RECORD_FILE, Job, Recipe
@@ -143,7 +144,14 @@ def _apart(job: Job, made: Sequence[Any]) -> int:
 
 
 def _start(command: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        # A harbour that strangers could reach does not open without one.
+        env={**os.environ, TOKEN: "of the benchmark"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def _ended(running: Sequence[subprocess.Popen[str]]) -> None:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from sextant.errors import EngineError, InputError
+from sextant.systems.pretraining.staging import Staged
 from sextant.systems.pretraining.tokens import sha256_of, write_json
 
 FOLDER = "checkpoints"
@@ -156,6 +157,7 @@ class Writer:
         self._group: Any = None
         self._first = True
         self._pending: Future[None] | None = None
+        self._staged = Staged()
         # That one process writes alone is meant so; the thread that writes says it, too.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         if distributed:
@@ -187,8 +189,6 @@ class Writer:
         Raises:
             EngineError: this checkpoint could not be written, and `wait` was asked for.
         """
-        import torch.distributed.checkpoint as dcp
-
         begun_s = time.perf_counter()
         trouble = None
         try:
@@ -197,17 +197,11 @@ class Writer:
             trouble = error.what
         building = self._folder / (name_of(step) + _BUILDING)
         done: Future[None] = Future()
+        self._staged.take(state)
         self._pending = done
-        written = dcp.async_save(
-            dict(state),
-            checkpoint_id=str(building),
-            process_group=self._group,
-            no_dist=not self._distributed,
-        )
-        follow = threading.Thread(
-            target=self._follow, args=(written, done, building, step, updates), daemon=True
-        )
-        follow.start()
+        threading.Thread(
+            target=self._write, args=(done, building, step, updates), daemon=True
+        ).start()
         if wait:
             self.finish()
         return Begun(stalled_s=time.perf_counter() - begun_s, trouble=trouble)
@@ -226,11 +220,16 @@ class Writer:
             what = f"a checkpoint could not be written: {_first_cause(error)}"
             raise EngineError(what, where=str(self._folder)) from error
 
-    def _follow(
-        self, written: Any, done: Future[None], building: Path, step: int, updates: int
-    ) -> None:
+    def _write(self, done: Future[None], building: Path, step: int, updates: int) -> None:
+        import torch.distributed.checkpoint as dcp
+
         try:
-            written.result()
+            dcp.save(
+                self._staged.tensors,
+                checkpoint_id=str(building),
+                process_group=self._group,
+                no_dist=not self._distributed,
+            )
             if self._first:
                 self._publish(building, step, updates)
             done.set_result(None)
