@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,11 +28,6 @@ from sextant.systems.rag.embed import open_embedder
 from sextant.systems.rag.serve.tokens import Tokens
 from sextant.systems.rag.service import open_service
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM.exists() and DRIVER.exists()),
-    reason="chromium and chromedriver are not installed",
-)
 TOKEN = "a-token-of-enough-chars"
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 TEXTS = {
@@ -46,24 +40,6 @@ TEXTS = {
     "hostile": f"Attack text {EVIL} is only text. </p></li><svg onload=window.hacked=1> ends it.",
     **{f"filler{n}": f"Filler number {n} speaks of nothing but the number {n}." for n in range(18)},
 }
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium that keeps its console."""
-    from selenium import webdriver
-
-    profile = tmp_path_factory.mktemp("profile")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    flags = "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run"
-    for flag in (*flags.split(), f"user-data-dir={profile}", "window-size=1300,1000"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    yield driver
-    driver.quit()
-    shutil.rmtree(profile, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

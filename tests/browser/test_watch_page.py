@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import sys
 import threading
 import time
@@ -22,11 +21,6 @@ from test_report import contrast, luminance
 from sextant.systems.swarm.mission.record import Record
 from sextant.systems.swarm.sight.watch import server
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM.exists() and DRIVER.exists()),
-    reason="chromium and chromedriver are not installed",
-)
 SIDE, DRONES, FRAMES = 20, 4, 60
 START = {
     "kind": "start",
@@ -62,24 +56,6 @@ def frame(number: int) -> dict[str, Any]:
         "found": [[4.6, 4.4]] if number >= 30 else [],
         "collisions": 0,
     }
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium that keeps its console."""
-    from selenium import webdriver
-
-    profile = tmp_path_factory.mktemp("profile")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    flags = "headless=new no-sandbox disable-gpu disable-dev-shm-usage no-first-run"
-    for flag in (*flags.split(), f"user-data-dir={profile}", "window-size=1300,1000"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    yield driver
-    driver.quit()
-    shutil.rmtree(profile, ignore_errors=True)
 
 
 @contextmanager

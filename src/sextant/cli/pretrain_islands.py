@@ -28,15 +28,15 @@ def add_islands(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--islands", type=int, metavar="N", help="train on N islands that exchange rarely (DiLoCo)"
     )
-    parser.add_argument("--inner-steps", type=int, default=50, metavar="H", help="between (50)")
+    parser.add_argument("--inner-steps", type=int, metavar="H", help="between (50)")
     parser.add_argument(
-        "--quantize", type=int, default=8, metavar="BITS", help="of what is exchanged: 4, 8, 32 (8)"
+        "--quantize", type=int, metavar="BITS", help="of what is exchanged: 4, 8, 32 (8)"
     )
     parser.add_argument(
-        "--outer-rate", type=float, default=0.7, metavar="X", help="of the outer optimizer (0.7)"
+        "--outer-rate", type=float, metavar="X", help="of the outer optimizer (0.7)"
     )
     parser.add_argument(
-        "--outer-momentum", type=float, default=0.9, metavar="X", help="less for few rounds (0.9)"
+        "--outer-momentum", type=float, metavar="X", help="less for few rounds (0.9)"
     )
     parser.add_argument("--harbour", metavar="HOST:PORT", help="where islands of many sites meet")
     parser.add_argument(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sextant.cli.pretrain_islands import add_islands, serve, terms_of
+from sextant.cli.pretrain_resume import changed, check_resumed, with_defaults
 from sextant.cli.pretrain_show import bar, curve, summary, ticker
 from sextant.cli.specs import add_json, print_json
 from sextant.errors import InputError
@@ -72,19 +73,19 @@ def add_train(commands: _SubParsers[argparse.ArgumentParser]) -> None:
 
 
 def _add_shape(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--batch", type=int, default=32, metavar="N", help="sequences a step (32)")
+    parser.add_argument("--batch", type=int, metavar="N", help="sequences a step (32)")
     parser.add_argument("--sequence", type=int, metavar="N", help="tokens (the model's context)")
     parser.add_argument("--micro-batch", type=int, metavar="N", help="sequences at once, a rank")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, metavar="X", help="(0.001)")
-    parser.add_argument("--warmup", type=int, default=100, metavar="N", help="steps (100)")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
-    parser.add_argument("--recompute", default="none", choices=("none", "selective", "full"))
-    parser.add_argument("--compile", action="store_true", help="compile the blocks")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument("--checkpoint-steps", type=int, default=100, metavar="N", help="(100)")
-    parser.add_argument("--keep", type=int, default=2, metavar="N", help="newest checkpoints (2)")
-    parser.add_argument("--eval-steps", type=int, default=100, metavar="N", help="0: never (100)")
-    parser.add_argument("--stall", type=float, default=60.0, metavar="S", help="seconds (60)")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="(0.001)")
+    parser.add_argument("--warmup", type=int, metavar="N", help="steps (100)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), help="(float32)")
+    parser.add_argument("--recompute", choices=("none", "selective", "full"), help="(none)")
+    parser.add_argument("--compile", action="store_true", default=None, help="compile the blocks")
+    parser.add_argument("--seed", type=int, metavar="S", help="(0)")
+    parser.add_argument("--checkpoint-steps", type=int, metavar="N", help="(100)")
+    parser.add_argument("--keep", type=int, metavar="N", help="newest checkpoints (2)")
+    parser.add_argument("--eval-steps", type=int, metavar="N", help="0: never (100)")
+    parser.add_argument("--stall", type=float, metavar="S", help="seconds (60)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,11 +93,11 @@ def run(args: argparse.Namespace) -> int:
     from sextant.systems.pretraining.checkpoint import newest
     from sextant.systems.pretraining.tokens import TokensCard
 
-    if not _LEAST_STALL_S <= args.stall <= _MOST_STALL_S:
+    if args.stall is not None and not _LEAST_STALL_S <= args.stall <= _MOST_STALL_S:
         hint = f"from {_LEAST_STALL_S:g} to {_MOST_STALL_S:g}"
         raise InputError(f"{args.stall} seconds", where="--stall", hint=hint)
     elastic = _elastic(args)
-    job = _resumed(args) if args.resume else _fresh(args)
+    job = _resumed(args) if args.resume else _fresh(with_defaults(args))
     card = TokensCard.read(job.data)
     job.check(card)
     if args.resume:
@@ -170,7 +171,7 @@ def _fresh(args: argparse.Namespace) -> Job:
     once = max(1, card.tokens("train") // max(1, args.batch * sequence))
     steps = once if args.steps is None else args.steps
     micro_batch = 1 if args.micro_batch is None else args.micro_batch
-    layout = _layout(args, model, sequence, micro_batch)
+    layout = _layout(args, model, args.batch, sequence, micro_batch)
     if args.micro_batch is None:
         micro_batch = _largest_micro_batch(args.batch, layout)
     return Job(
@@ -197,22 +198,18 @@ def _fresh(args: argparse.Namespace) -> Job:
 
 
 def _resumed(args: argparse.Namespace) -> Job:
-    """The job that is there, with its layout and its length changed if asked."""
-    from sextant.decoder.mesh import Degrees
+    """The job that is there, with what may change as it was asked for."""
     from sextant.systems.pretraining.job import JOB_FILE, Job
 
-    for name in ("data", "text", "model", "imported", "sequence"):
-        if getattr(args, name) is not None:
-            hint = "leave it away: a run goes on with what it began with"
-            flag = "import" if name == "imported" else name
-            raise InputError("cannot change when resuming", where=f"--{flag}", hint=hint)
+    check_resumed(args)
     # A run may have been moved, or copied: what goes on is what lies here.
     job = replace(Job.read(args.out / JOB_FILE), out=args.out.resolve())
-    if args.layout not in (None, "auto"):
-        layout = Degrees.parse(args.layout)
-        micro_batch = args.micro_batch or _largest_micro_batch(job.batch, layout)
-        job = replace(job, layout=layout, micro_batch=micro_batch)
-    return job if args.steps is None else replace(job, steps=args.steps)
+    job = changed(job, args)
+    if args.layout is None and args.ranks is None:
+        return job
+    layout = _layout(args, job.model, job.batch, job.sequence, job.micro_batch)
+    micro_batch = args.micro_batch or _largest_micro_batch(job.batch, layout)
+    return replace(job, layout=layout, micro_batch=micro_batch)
 
 
 def _prepared(args: argparse.Namespace) -> Path:
@@ -252,7 +249,7 @@ def _check_tokenizer(folder: Path, card: TokensCard) -> None:
 
 
 def _layout(
-    args: argparse.Namespace, model: DecoderConfig, sequence: int, micro_batch: int
+    args: argparse.Namespace, model: DecoderConfig, batch: int, sequence: int, micro_batch: int
 ) -> Degrees:
     from sextant.decoder.mesh import Degrees
     from sextant.systems.pretraining.auto import auto_layout
@@ -267,7 +264,7 @@ def _layout(
     return auto_layout(
         model,
         ranks=ranks,
-        batch=args.batch,
+        batch=batch,
         micro_batch=micro_batch,
         sequence=sequence,
         machine="h100-80gb-sxm",

@@ -113,10 +113,14 @@ def shape_of(model: Mapping[str, Any]) -> TransformerShape:
     if values.get("experts"):
         values.setdefault("expert_ffn", values["ffn"])
         values.setdefault("active_experts", 1)
+    if values.get("sliding_window"):
+        values.setdefault("sliding_window_layers", values["layers"])
     shape = TransformerShape(**values)
     sizes = (shape.layers, shape.hidden, shape.heads, shape.kv_heads, shape.vocab, shape.sequence)
     if min(sizes) <= 0:
         raise UnpredictableError("a size of the model is not positive")
+    if shape.heads % shape.kv_heads:
+        raise UnpredictableError(f"kv_heads {shape.kv_heads} do not divide {shape.heads} heads")
     if shape.attention == "mla" and not shape.kv_rank:
         raise UnpredictableError("latent attention (mla) without kv_rank")
     for part, whole in PARTS:

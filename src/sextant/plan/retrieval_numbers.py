@@ -120,10 +120,38 @@ def shard_numbers(lookup: LookUp, facts: Facts) -> list[Quantity]:
 
 def time_numbers(question: Question, facts: Facts) -> list[Quantity]:
     """Where a question's time goes."""
-    look, n = question.lookup, question.lookup.chosen.num_shards
+    look = question.lookup
+    found = [
+        *_search_numbers(look, facts),
+        within(
+            "retrieval_p99_s",
+            question.retrieval_p99_s,
+            "s",
+            1.55,
+            f"embed {show_seconds(question.embed_s)} + lists "
+            f"{show_seconds(look.chosen.coarse_s)} + fan-out "
+            f"{show_seconds(look.fan_out_p99_s)} + merge {show_seconds(look.merge_s)}",
+            TAIL,
+        ),
+        within(
+            "expected_coverage",
+            question.coverage,
+            "fraction",
+            1.0 if question.coverage > 0.999 else 1.05,
+            f"a shard answers within {show_seconds(question.shard_timeout_s)} and one of its "
+            f"{show_count(look.chosen.num_replicas)} replicas is up",
+            "lognormal shard times; facts: serving_node_availability",
+        ),
+    ]
+    return [_at_most_one(q) if q.unit == "fraction" else q for q in found] + _whole(question)
+
+
+def _search_numbers(look: LookUp, facts: Facts) -> list[Quantity]:
+    """The search of the index: its lists, its shards and their merge."""
+    n = look.chosen.num_shards
     shard, sigma = show_seconds(look.chosen.shard_s), facts.value("shard_time_log_sigma")
     sent = show_seconds(look.messages_s)
-    found = [
+    return [
         within(
             "coarse_search_s",
             look.chosen.coarse_s,
@@ -158,27 +186,7 @@ def time_numbers(question: Question, facts: Facts) -> list[Quantity]:
             f"a heap of {show_count(n)} lists, the first {look.k} drawn",
             "Knuth, TAOCP 3, section 5.4.1; facts: merge_compare_s",
         ),
-        within(
-            "retrieval_p99_s",
-            question.retrieval_p99_s,
-            "s",
-            1.55,
-            f"embed {show_seconds(question.embed_s)} + lists "
-            f"{show_seconds(look.chosen.coarse_s)} + fan-out "
-            f"{show_seconds(look.fan_out_p99_s)} + merge {show_seconds(look.merge_s)}",
-            TAIL,
-        ),
-        within(
-            "expected_coverage",
-            question.coverage,
-            "fraction",
-            1.0 if question.coverage > 0.999 else 1.05,
-            f"a shard answers within {show_seconds(question.shard_timeout_s)} and one of its "
-            f"{show_count(look.chosen.num_replicas)} replicas is up",
-            "lognormal shard times; facts: serving_node_availability",
-        ),
     ]
-    return [_at_most_one(q) if q.unit == "fraction" else q for q in found] + _whole(question)
 
 
 def _at_most_one(q: Quantity) -> Quantity:

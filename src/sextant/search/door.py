@@ -5,7 +5,7 @@ replicas, queries gather, and all that want the same leave in the next one; if a
 by a shard that hangs for example, the next does not wait long for it. Nothing is unpickled, every
 frame is bounded, and a query whose deadline has passed is refused without a search; so are queries
 beyond those that may wait. What a client does not read is kept for it up to a bound, then it is cut
-off. Beyond loopback a token is needed.
+off. Beyond loopback a token is needed, and whoever does not greet in time is sent away.
 
 Shape suffixes: Q queries, D dimensions.
 """
@@ -30,6 +30,7 @@ from sextant.fleet import Deadline
 from sextant.fleet.address import is_loopback
 from sextant.search import frames
 from sextant.search.callers import Caller, Query
+from sextant.search.entrance import Entrance
 from sextant.search.nearest import Near
 from sextant.search.together import MOST_BATCH, PATIENCE_S
 from sextant.search.wire import Floats
@@ -38,7 +39,6 @@ SearchBatch = Callable[[Floats, int, Deadline], Near]
 """Searches Q vectors for their K nearest by the deadline."""
 
 MOST_HITS = 1000
-MOST_CONNECTIONS = 1024
 MOST_WAITING = 4096
 """Queries that wait for a search; more are refused, so that nobody waits without end."""
 _MOST_AWAY = 16
@@ -102,22 +102,15 @@ class Door:
         self._found: deque[tuple[Sequence[Query], Sequence[bytes]]] = deque()
         self._pool = ThreadPoolExecutor(_MOST_AWAY, thread_name_prefix="door")
         self._stopping = False
-        try:
-            self._listener = socket.create_server(
-                (host, port), backlog=MOST_CONNECTIONS, reuse_port=shared
-            )
-        except OSError as error:
-            raise InputError(f"cannot listen on {host}:{port}: {error.strerror}") from error
-        self._listener.setblocking(False)
+        self._entrance = Entrance(host, port, shared=shared, selector=self._selector)
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._woken, selectors.EVENT_READ)
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return int(self._listener.getsockname()[1])
+        return self._entrance.port
 
     def run(self) -> None:
         """Serve until `stop` is called."""
@@ -130,7 +123,7 @@ class Door:
             self._pool.shutdown(wait=True, cancel_futures=True)
             for caller in tuple(self._callers):
                 self._drop(caller)
-            for one in (self._listener, self._wake, self._woken, self._selector):
+            for one in (self._entrance, self._wake, self._woken, self._selector):
                 one.close()
 
     def stop(self) -> None:
@@ -149,31 +142,27 @@ class Door:
         if self._waiting and self._away < _MOST_AWAY:
             most_s = PATIENCE_S if self._away >= self._at_once else _LINGER_S
             wait_s = min(most_s, max(0.0, self._waiting[0].came_s + most_s - self._clock()))
+        entrance_s = self._entrance.wait_s()
+        if entrance_s is not None:
+            wait_s = entrance_s if wait_s is None else min(wait_s, entrance_s)
         for key, events in self._selector.select(wait_s):
             if key.data is None:
-                self._let_in(key.fileobj)
+                self._woken.recv(_READ_BYTES)
+                continue
+            if key.data is self._entrance:
+                self._let_in()
                 continue
             if events & selectors.EVENT_WRITE:
                 self._send(key.data)
             if events & selectors.EVENT_READ and key.data in self._callers:
                 self._read(key.data)
+        for caller in self._entrance.overdue():
+            self._refuse(caller, "no greeting came in time")
 
-    def _let_in(self, source: object) -> None:
-        if source is not self._listener:
-            self._woken.recv(_READ_BYTES)
-            return
-        try:
-            caller = Caller(self._listener.accept()[0])
-        except OSError:
-            # Gone before it was let in, or no descriptor is left: the others go on.
-            return
-        if len(self._callers) >= MOST_CONNECTIONS:
-            caller.socket.close()
-            return
-        caller.socket.setblocking(False)
-        caller.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._callers.add(caller)
-        self._selector.register(caller.socket, selectors.EVENT_READ, caller)
+    def _let_in(self) -> None:
+        if (caller := self._entrance.let_in(len(self._callers))) is not None:
+            self._callers.add(caller)
+            self._selector.register(caller.socket, selectors.EVENT_READ, caller)
 
     def _read(self, caller: Caller) -> None:
         try:
@@ -262,6 +251,7 @@ class Door:
         if not hmac.compare_digest(body[2:], self._token):
             raise ValueError("the token is not the door's")
         caller.known = True
+        self._entrance.forget(caller)
         self._give(caller, frames.frame(frames.WELCOME, msgpack.packb(self._about)))
 
     def _send_off(self) -> None:
@@ -371,5 +361,6 @@ class Door:
     def _drop(self, caller: Caller) -> None:
         if caller in self._callers:
             self._callers.discard(caller)
+            self._entrance.forget(caller)
             self._selector.unregister(caller.socket)
             caller.socket.close()

@@ -221,7 +221,7 @@ class Fields:
         return [column.rows_M for column in self._columns.get(field, {}).values()]
 
     def _allowed(self, asked: Filter | None, groups: tuple[str, ...] | None) -> Mask | None:
-        mask_N = self._readable(groups)
+        mask_N = self.readable(groups)
         if asked is not None:
             met_N = asked.mask(self)
             mask_N = met_N if mask_N is None else mask_N & met_N
@@ -230,7 +230,8 @@ class Fields:
         mask_N.flags.writeable = False
         return mask_N
 
-    def _readable(self, groups: tuple[str, ...] | None) -> Mask | None:
+    def readable(self, groups: tuple[str, ...] | None) -> Mask | None:
+        """The rows [N] that a caller in these groups may see, as `allowed` without a filter."""
         if groups is None or not len(self._restricted_M):
             return None
         mask_N = np.ones(self.num_rows, bool)

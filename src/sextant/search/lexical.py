@@ -146,12 +146,17 @@ class LexicalWriter:
 
 
 class Terms:
-    """The terms of a segment, and in how many of its passages each is."""
+    """The terms of a segment, and in which of its passages each is.
+
+    Attributes:
+        rows_P: the rows that hold each term, term by term.
+    """
 
     def __init__(self, folder: Path) -> None:
         table_2T = np.asarray(np.load(folder / TERMS_NPY, mmap_mode="r"))
         self._strings = SortedStrings(map_file(folder / TERMS_BIN), table_2T[0])
         self._ends_T: npt.NDArray[np.int64] = table_2T[1]
+        self.rows_P = np.asarray(np.load(folder / ROWS_NPY, mmap_mode="r"))
 
     def postings(self, term: str) -> tuple[int, int]:
         """Where the postings of a term begin and end; nowhere if no passage holds it."""
@@ -160,10 +165,12 @@ class Terms:
             return 0, 0
         return int(self._ends_T[number - 1]) if number else 0, int(self._ends_T[number])
 
-    def num_passages(self, term: str) -> int:
-        """How many passages hold a term."""
+    def num_passages(self, term: str, counted_N: Mask | None = None) -> int:
+        """How many passages hold a term, of all or of some."""
         start, end = self.postings(term)
-        return end - start
+        if counted_N is None or end == start:
+            return end - start
+        return int(np.count_nonzero(counted_N[self.rows_P[start:end]]))
 
 
 class Lexical:
@@ -172,7 +179,6 @@ class Lexical:
     def __init__(self, folder: Path, num_rows: int) -> None:
         self._num_rows = num_rows
         self._terms = Terms(folder)
-        self._rows_P = np.asarray(np.load(folder / ROWS_NPY, mmap_mode="r"))
         self._codes_P = np.asarray(np.load(folder / CODES_NPY, mmap_mode="r"))
         self._parts: tuple[float, Scores] = (0.0, np.empty(0, np.float32))
 
@@ -193,7 +199,7 @@ class Lexical:
         matrix_NT = csc_array(
             (
                 parts_C[np.concatenate([self._codes_P[start:end] for start, end, _ in held])],
-                np.concatenate([self._rows_P[start:end] for start, end, _ in held]),
+                np.concatenate([self._terms.rows_P[start:end] for start, end, _ in held]),
                 ends.astype(np.int32 if ends[-1] < 1 << 31 else np.int64),
             ),
             shape=(self._num_rows, len(held)),

@@ -150,7 +150,9 @@ class Searcher:
             groups=_checked(groups),
             with_rows=with_rows,
         )
-        asked = _Asked(alike=alike, queries_QD=queries_QD, words=self._words(texts, mode))
+        asked = _Asked(
+            alike=alike, queries_QD=queries_QD, words=self._words(texts, mode, alike.groups)
+        )
         return self._together.ask(asked, alike, deadline, len(queries_QD))
 
     def _search(self, batch: Sequence[_Asked], deadline: Deadline) -> list[Found]:
@@ -190,12 +192,14 @@ class Searcher:
             for start, end in pairwise(ends)
         ]
 
-    def _words(self, texts: Sequence[str], mode: Mode) -> tuple[Words, ...]:
+    def _words(
+        self, texts: Sequence[str], mode: Mode, groups: tuple[str, ...] | None
+    ) -> tuple[Words, ...]:
         if mode == Mode.DENSE:
             return ()
         if self._statistics is None:
             raise InputError("this index was opened without its terms", hint="search by vectors")
-        return tuple(self._statistics.words(text) for text in texts)
+        return tuple(self._statistics.words(text, groups) for text in texts)
 
     def _share(self, answered: Collection[str], of: str) -> float:
         """The share of the index's documents or vectors that the answering shards hold.

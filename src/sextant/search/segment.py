@@ -14,10 +14,12 @@ import numpy.typing as npt
 from sextant.errors import InputError
 from sextant.search import engine
 from sextant.search.cards import SegmentCard
+from sextant.search.effort import MAPPED
 from sextant.search.fields import Fields
 from sextant.search.kinds import is_exact
 from sextant.search.lexical import Lexical, Words, best
 from sextant.search.raw import products, refinement
+from sextant.search.resident import read_in
 from sextant.search.rows import Rows
 from sextant.search.selection import Mask
 from sextant.search.stored import INDEX_FILE, RAW_FILE, raw_vectors
@@ -55,11 +57,25 @@ class Segment:
             self.fields = Fields(self._folder)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"corrupt rows: {error}", where=str(self._folder)) from error
+        self._read_in()
         self._index = engine.read_index(self._folder / INDEX_FILE, card.tuned)
         self._again = refinement(self._folder / RAW_FILE, self._index.d, card.tuned)
         counts = self._index.ntotal, len(self.rows), self.fields.num_rows
         if any(count != card.vectors for count in counts):
             raise InputError("vectors and rows do not match", where=str(self._folder))
+
+    def _read_in(self) -> None:
+        """Have in memory what is searched at random, where there is room.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        mapped = bool(self.card.tuned.get(MAPPED, 1))
+        for name in (INDEX_FILE, RAW_FILE) if mapped else (INDEX_FILE,):
+            try:
+                read_in(self._folder / name)
+            except OSError as error:
+                raise InputError(f"unreadable: {error}", where=str(self._folder / name)) from error
 
     def dense(
         self, queries_QD: Floats, k: int, allowed_N: Mask | None

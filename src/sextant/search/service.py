@@ -59,6 +59,9 @@ def open_on_fleet(
         if MemberState.UP not in gang.states().values():
             gang.close()
             raise
+    except BaseException:
+        gang.close()
+        raise
     return gang
 
 

@@ -95,6 +95,9 @@ class Together(Generic[Query, Answer]):
             place.stirred.clear()
             with self._lock:
                 batch = self._taken(place)
+                following = self._following() if batch else []
+            for one in following:
+                one.stirred.set()
             if batch:
                 self._lead(batch)
             elif not place.done:
@@ -119,6 +122,14 @@ class Together(Generic[Query, Answer]):
         self._away += 1
         return batch
 
+    def _following(self) -> list[_Place[Query, Answer]]:
+        """Who is to look next whether they may go: nobody, while there is no room.
+
+        Who leaves wakes the next as well as who comes back: two that come back one right after the
+        other may both have woken the same.
+        """
+        return self._waiting[:1] if self._away < self._at_once else []
+
     def _lead(self, batch: Sequence[_Place[Query, Answer]]) -> None:
         """Ask for a batch, tell everybody in it, and wake who is next."""
         first_due = min((place.deadline for place in batch), key=lambda one: one.at_s)
@@ -131,7 +142,7 @@ class Together(Generic[Query, Answer]):
                 place.error = error
         with self._lock:
             self._away -= 1
-            following = self._waiting[:1]
+            following = self._following()
         for place in (*batch, *following):
             place.stirred.set()
 

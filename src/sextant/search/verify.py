@@ -14,15 +14,15 @@ from pathlib import Path
 
 from sextant.errors import InputError
 from sextant.search.cards import ExtraCard, FileCard, SegmentCard
+from sextant.search.resident import finds_room
 
 QUICK_BYTES = 64 << 20
 """What a second core hashes in a twentieth of a second or so."""
-BEHIND_BYTES_PER_S = 256 << 20
-"""How quickly large files are read behind the serving: a fraction of any local disk's rate."""
+BEHIND_BYTES_PER_S = 64 << 20
+"""How quickly large files are read behind the serving: a fraction of any local disk's rate, and a
+fifteenth of what a core hashes."""
 MEND = "sextant rag index with the same corpus builds what is damaged again"
 _READ_BYTES = 4 << 20
-_ROOMY_SHARE = 0.25
-"""A file that takes no more of the memory that is free is kept in the system's cache."""
 
 
 def verify_at_open(folder: Path, card: SegmentCard, only: Collection[str] | None = None) -> None:
@@ -109,7 +109,7 @@ def _check_size(path: Path, expected: FileCard) -> None:
 def _check_sum(path: Path, expected: FileCard, ended: Callable[[float], bool] | None) -> None:
     digest = hashlib.sha256()
     # Searches read these files at random: where there is room for all of one, it had better stay.
-    keep = expected.bytes <= _ROOMY_SHARE * _available_bytes()
+    keep = finds_room(expected.bytes)
     try:
         with path.open("rb") as stream:
             while block := stream.read(_READ_BYTES):
@@ -124,16 +124,6 @@ def _check_sum(path: Path, expected: FileCard, ended: Callable[[float], bool] | 
         raise _damage(path, f"torn: {path.name}: {error.strerror}") from error
     if digest.hexdigest() != expected.sha256:
         raise _damage(path, f"corrupt: {path.name} does not match its checksum")
-
-
-def _available_bytes() -> int:
-    """Memory that could be had without driving anything out (Linux); 0 where nobody says."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        kib = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, IndexError):
-        return 0
-    return int(kib) << 10
 
 
 def _damage(path: Path, what: str) -> InputError:

@@ -11,6 +11,11 @@ from pathlib import Path
 from sextant.errors import InputError
 from sextant.search.generations import BUILDING
 
+
+class OccupiedError(InputError):
+    """Another process is writing the index; later it may be done."""
+
+
 _LOCK = ".lock"
 _BETWEEN_TRIES_S = 0.1
 
@@ -24,7 +29,7 @@ def workshop(index_dir: Path, wait_s: float = 0.0) -> Iterator[Path]:
         wait_s: how long to wait for another process to finish.
 
     Raises:
-        InputError: another process is still writing here.
+        OccupiedError: another process is still writing here.
     """
     folder = index_dir / BUILDING
     index_dir.mkdir(parents=True, exist_ok=True)
@@ -36,7 +41,7 @@ def workshop(index_dir: Path, wait_s: float = 0.0) -> Iterator[Path]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= end_s:
-                    raise InputError(
+                    raise OccupiedError(
                         "another build is at work here",
                         where=str(index_dir),
                         hint="wait until it is done; what is published goes on being served",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from sextant.fleet import Fleet, HealthPolicy
+from tests.local_fleet import local_fleet
 
 MEMBERS = Path(__file__).parents[2] / "integration" / "fleet"
 
@@ -18,14 +18,9 @@ MEMBERS = Path(__file__).parents[2] / "integration" / "fleet"
 sys.path[:0] = [str(MEMBERS), str(Path(__file__).parent), str(Path(__file__).parents[3])]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fleet() -> Iterator[Fleet]:
-    # Looked for, not imported: Ray reads its environment on import.
-    for engine in ("ray", "zenoh", "msgpack", "psutil"):
-        if find_spec(engine) is None:
-            pytest.skip(f"{engine} is not installed")
-    policy = HealthPolicy(kill_after_s=3.0, max_failures=2)
-    with Fleet.start(cpus=2, policy=policy) as fleet:
+    with local_fleet(HealthPolicy(kill_after_s=3.0, max_failures=2)) as fleet:
         yield fleet
 
 

@@ -18,12 +18,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hosts import Host, Switch, hosts
+
+from tests.local_fleet import need
 
 HERE = Path(__file__).parent
 MEMBERS = HERE.parents[1] / "integration" / "fleet"
@@ -90,8 +91,7 @@ class Stage:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    if any(find_spec(engine) is None for engine in ("ray", "zenoh", "msgpack", "psutil")):
-        pytest.skip("an engine is not installed")
+    need()
     directory = tempfile.mkdtemp(prefix="sxh")
     env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     env |= {

@@ -11,10 +11,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.local_fleet import need
 
 MEMBERS = Path(__file__).parents[2] / "integration" / "fleet"
 
@@ -98,8 +99,7 @@ class Driver:
 def start() -> Iterator[Callable[..., Driver]]:
     if not sys.platform.startswith("linux"):
         pytest.skip("reads /proc")
-    if any(find_spec(engine) is None for engine in ("ray", "zenoh", "msgpack", "psutil")):
-        pytest.skip("an engine is not installed")
+    need()
     drivers: list[Driver] = []
 
     def start(*words: str) -> Driver:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from benchmarks import two_routers
 
 from sextant.fleet import janitor
+from tests.local_fleet import need
 
 PARTIAL_S, FULL_S = 0.5, 20.0
 
@@ -27,9 +27,7 @@ def test_no_query_fails_whichever_process_is_killed(
 ) -> None:
     if not sys.platform.startswith("linux"):
         pytest.skip("reads /proc")
-    for engine in ("zenoh", "msgpack", "psutil"):
-        if find_spec(engine) is None:
-            pytest.skip(f"{engine} is not installed")
+    need()
     with two_routers.service() as running:
         clients = two_routers.Clients(running.ports, 2)
         try:

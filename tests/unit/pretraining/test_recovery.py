@@ -10,9 +10,11 @@ import pytest
 
 from sextant.decoder.config import DecoderConfig
 from sextant.decoder.mesh import Degrees
+from sextant.systems.pretraining import checkpoint, record
+from sextant.systems.pretraining import launch as launching
 from sextant.systems.pretraining.elastic import Elastic, Places, fitted
-from sextant.systems.pretraining.job import Job
-from sextant.systems.pretraining.launch import Patience, Signs, Verdict, decide
+from sextant.systems.pretraining.job import RECORD_FILE, Job
+from sextant.systems.pretraining.launch import Patience, Signs, Verdict, _Watch, decide
 from sextant.systems.pretraining.pace import Beat, read_pace, slowest
 from sextant.systems.pretraining.ranks import YIELDED
 from sextant.systems.pretraining.recovery import goodput, recoveries
@@ -117,6 +119,71 @@ def test_places_come_back_after_their_probation() -> None:
     assert places.job_on(JOB) == (JOB, [0, 1, 2, 3])
     now[0] = 11.0
     assert places.free() == [0, 1, 2, 3]
+
+
+def test_a_place_that_stays_bad_is_tried_ever_more_rarely() -> None:
+    now = [0.0]
+    places = Places(4, Elastic(least=3, probation_s=10.0), lambda: now[0])
+    waits = []
+    for _ in range(4):
+        assert places.can_spare(1, JOB)
+        places.lose(1)
+        begun_s = now[0]
+        while 1 not in places.free():
+            now[0] += 1.0
+        waits.append(now[0] - begun_s)
+    assert waits == [10.0, 20.0, 40.0, 80.0]
+    places.lose(0)
+    # Without another two ranks would be left, where three is the least.
+    assert places.can_spare(0, JOB)
+    assert not places.can_spare(1, JOB)
+    assert not Places(4, None, lambda: 0.0).can_spare(1, JOB)
+
+
+def test_a_slow_rank_is_struck_only_so_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No checkpoint comes between: each strike costs all steps, so they must end."""
+    job = replace(JOB, out=tmp_path)
+    watch = _Watch(job, Patience(restarts=2), Elastic(probation_s=0.0))
+    monkeypatch.setattr(launching, "slowest", lambda *_: (1, 5.0))
+    monkeypatch.setattr(launching.subprocess, "Popen", _Process)
+    strikes = 0
+    for _ in range(10):
+        watch._start()
+        verdict, rank, why = watch._look_for_slow()
+        if verdict is Verdict.GO_ON:
+            break
+        watch._lose(rank or 0, why, watch._signs())
+        strikes += 1
+    assert strikes == 2
+    assert len(list(record.read(tmp_path / RECORD_FILE, "slow"))) == 3
+    # A checkpoint forgives, for a loss and for a strike.
+    assert watch._signs().losses == 2
+    saved = tmp_path / checkpoint.FOLDER / checkpoint.name_of(3)
+    saved.mkdir(parents=True)
+    (saved / checkpoint.CARD).touch()
+    assert watch._signs().losses == 0
+    watch._start()
+    assert watch._look_for_slow()[0] is Verdict.RESTART
+    watch.end()
+
+
+class _Process:
+    """A rank that runs for ever."""
+
+    def __init__(self, *_words: object, **_settings: object) -> None:
+        pass
+
+    def poll(self) -> None:
+        """It never ends by itself."""
+
+    def send_signal(self, _number: int) -> None:
+        """Takes any."""
+
+    def wait(self) -> int:
+        """Is over at once."""
+        return 0
 
 
 def test_without_elasticity_no_place_is_left() -> None:

@@ -91,6 +91,54 @@ def test_a_link_that_leads_back_is_not_followed_for_ever(tmp_path: Path) -> None
     assert any("self.txt" in line for line in troubles)
 
 
+def test_a_link_out_of_the_folder_is_left_out_and_counted(tmp_path: Path) -> None:
+    secret, corpus = tmp_path / "secret", tmp_path / "corpus"
+    (secret / "deep").mkdir(parents=True)
+    corpus.mkdir()
+    (secret / "key.txt").write_text("secret")
+    (secret / "deep" / "more.md").write_text("secret")
+    (secret / "corpus.jsonl").write_text('{"_id": "s", "text": "secret"}\n')
+    (corpus / "own.txt").write_text("text")
+    (corpus / "key.txt").symlink_to(secret / "key.txt")
+    (corpus / "up.txt").symlink_to("../secret/key.txt")
+    (corpus / "far").symlink_to(secret)
+    (corpus / "chain.txt").symlink_to(".hop")
+    (corpus / ".hop").symlink_to(secret / "key.txt")
+    (corpus / "corpus.jsonl").symlink_to(secret / "corpus.jsonl")
+    documents, troubles = read(corpus)
+    assert list(documents) == ["own.txt"]
+    assert len(troubles) == 1
+    assert "leads out of the folder" in troubles[0]
+    assert "and 4 more" in troubles[0]
+    # Whoever indexes names the corpus, so a link in that place is followed.
+    (tmp_path / "named").symlink_to(corpus)
+    assert list(read(tmp_path / "named")[0]) == ["own.txt"]
+    assert list(read(corpus / "key.txt")[0]) == ["key.txt"]
+
+
+def test_what_links_within_the_folder_lead_to_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "z").mkdir()
+    (tmp_path / "z" / "own.txt").write_text("its own name")
+    (tmp_path / "again.txt").symlink_to("z/own.txt")
+    (tmp_path / "y").symlink_to("z")
+    # As Kubernetes mounts files: every name is a link to what is hidden.
+    (tmp_path / ".data").mkdir()
+    (tmp_path / ".data" / "a.md").write_text("hidden otherwise")
+    (tmp_path / ".now").symlink_to(".data")
+    (tmp_path / "a.md").symlink_to(".now/a.md")
+    (tmp_path / "b.md").symlink_to(".data/a.md")
+    (tmp_path / "more").symlink_to(".data")
+    (tmp_path / "most").symlink_to(".now")
+    (tmp_path / "plain").write_text("of no kind")
+    (tmp_path / "c.md").symlink_to("plain")
+    (tmp_path / "d.md").symlink_to("plain")
+    (tmp_path / "none.md").symlink_to("nothing")
+    documents, troubles = read(tmp_path)
+    assert list(documents) == ["a.md", "c.md", "z/own.txt"]
+    assert any("read anyway" in line and "and 5 more" in line for line in troubles)
+    assert any("leads nowhere" in line for line in troubles)
+
+
 def test_bytes_that_are_not_utf8_are_replaced(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_bytes(b"\xff\xfe caf\xe9\r\nline\0")
     documents, troubles = read(tmp_path)

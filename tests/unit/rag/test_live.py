@@ -14,12 +14,13 @@ import pytest
 
 from sextant.search.generations import GENERATIONS
 from sextant.search.manifest import Manifest
+from sextant.search.service import open_local
 from sextant.systems.rag.build import build_index
 from sextant.systems.rag.corpus import open_corpus
 from sextant.systems.rag.grow import add_documents, delete_documents
 from sextant.systems.rag.live import LiveService
 from sextant.systems.rag.remembered import corpus_of
-from sextant.systems.rag.service import Result, open_service
+from sextant.systems.rag.service import Result, Service, open_service
 
 CLIENTS, WATCH_S, WITHIN_S = 3, 0.02, 20.0
 
@@ -140,6 +141,27 @@ def test_another_number_of_shards_takes_over(
         until(lambda: len(results) > 0)
     assert all(result.coverage == 1.0 for result in results)
     assert shows(live, "35", "d35")
+
+
+def test_shards_of_a_generation_that_cannot_be_served_are_ended(
+    live: LiveService, tmp_path: Path, embedder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gangs: list[Any] = []
+
+    def opened(*how: Any) -> Any:
+        gangs.append(open_local(*how))
+        return gangs[-1]
+
+    def broken(*_: Any) -> Any:
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr("sextant.systems.rag.live.open_local", opened)
+    monkeypatch.setattr(Service, "renewed", broken)
+    build_index(corpus(tmp_path, range(9)), tmp_path / "index", type(embedder)(), num_shards=3)
+    until(lambda: "no descriptor" in live.trouble)
+    assert all(pool._shutdown for gang in gangs for pool in gang._pools.values())
+    assert len(gangs) == 1
+    assert shows(live, "20", "d20")
 
 
 def test_a_generation_that_is_torn_is_refused_and_the_old_one_serves_on(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import threading
@@ -17,7 +18,7 @@ import pytest
 from sextant.errors import EngineError, InputError
 from sextant.fleet import Deadline
 from sextant.search import door as door_module
-from sextant.search import frames
+from sextant.search import entrance, frames
 from sextant.search.door import Door
 from sextant.search.door_client import DoorClient
 from sextant.search.manifest import Manifest
@@ -260,6 +261,47 @@ def test_a_client_that_does_not_read_is_cut_off_and_the_others_served(
                 came += len(data)
         assert came < 2000 * 12_000
         assert client.search(vector(8), 1).ordinals_K.tolist() == [1]
+
+
+def test_whoever_does_not_greet_is_sent_away_and_whoever_did_may_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entrance, "GREETING_S", 0.2)
+    with opened(Slow()) as port, DoorClient("127.0.0.1", port) as client:
+        # Both come back at all only because the door hangs up.
+        assert b"no greeting" in raw(port, b"")
+        assert b"no greeting" in raw(port, frames.hello("")[:3])
+        assert client.search(vector(3), 1).ordinals_K.tolist() == [3]
+
+
+def test_strangers_do_not_keep_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entrance, "MOST_STRANGERS", 2)
+    monkeypatch.setattr(entrance, "MOST_CONNECTIONS", 4)
+    with opened(Slow()) as port:
+        silent = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(8)]
+        with DoorClient("127.0.0.1", port) as client:
+            assert client.search(vector(4), 1).ordinals_K.tolist() == [4]
+        # Those who have stood there longest had to go.
+        assert b"no greeting" in silent[0].recv(4096)
+        for one in silent:
+            one.close()
+
+
+def test_without_descriptors_the_door_waits_and_does_not_spin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accept, tries, end_s = socket.socket.accept, list[float](), time.monotonic() + 0.35
+
+    def scarce(listener: socket.socket) -> object:
+        tries.append(time.monotonic())
+        if tries[-1] < end_s:
+            raise OSError(errno.EMFILE, "too many open files")
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", scarce)
+    with opened(Slow()) as port, DoorClient("127.0.0.1", port) as client:
+        assert client.search(vector(2), 1).ordinals_K.tolist() == [2]
+    assert 1 < len(tries) < 10
 
 
 def test_beyond_loopback_a_token_is_needed() -> None:

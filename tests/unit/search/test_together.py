@@ -13,6 +13,7 @@ import pytest
 
 from sextant.errors import InputError
 from sextant.fleet import Deadline, Gather
+from sextant.search import together
 from sextant.search.local import LocalGang
 from sextant.search.manifest import Manifest
 from sextant.search.searcher import Found, Searcher
@@ -100,6 +101,51 @@ def test_nobody_waits_long_behind_a_batch_that_is_held_up() -> None:
         assert pool.submit(room.ask, 1, "a", Deadline.after(0.1)).result(5) == 2
         assert not counter.let_go.is_set()
         counter.let_go.set()
+
+
+class Held:
+    """A lock that one thread does not get before it is let go."""
+
+    def __init__(self) -> None:
+        self.thread: threading.Thread | None = None
+        self.let_go = threading.Event()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is self.thread:
+            self.let_go.wait(10)
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_two_that_come_back_at_once_leave_nobody_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "PATIENCE_S", 60.0)
+    last_ran, let_go = threading.Event(), threading.Event()
+
+    def run(queries: Sequence[int], deadline: Deadline) -> list[bool]:  # noqa: ARG001
+        if queries == [3]:
+            last_ran.set()
+        # The third is back only after the fourth has left, or after too long.
+        return [last_ran.wait(10) if queries == [2] else let_go.wait(10)]
+
+    room = Together(run, at_once=2)
+    room._lock = lock = Held()  # type: ignore[assignment]
+    with ThreadPoolExecutor(4, thread_name_prefix="room") as pool:
+        asked = []
+        for number in range(4):
+            asked.append(pool.submit(room.ask, number, number, Deadline.after(300)))
+            end_s = time.monotonic() + 10
+            while room._away + len(room._waiting) <= number and time.monotonic() < end_s:
+                time.sleep(0.001)
+        lock.thread = next(one for one in threading.enumerate() if one.name == "room_2")
+        let_go.set()
+        assert asked[0].result(10)
+        assert asked[1].result(10)
+        lock.let_go.set()
+        assert asked[2].result(20), "the last one slept"
+        assert asked[3].result(20)
 
 
 def test_an_error_reaches_everybody_and_the_room_goes_on() -> None:

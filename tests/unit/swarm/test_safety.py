@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sextant.systems.swarm.agreement.neighbours import Neighbour
 from sextant.systems.swarm.drone.obstacles import Obstacles
 from sextant.systems.swarm.drone.promises import Promises
-from sextant.systems.swarm.drone.safety import Bounds, SafetyRule, nearest_allowed
+from sextant.systems.swarm.drone.safety import Bounds, Going, SafetyRule, nearest_allowed
 from sextant.systems.swarm.world.body import Bodies, BodyRule
 from sextant.systems.swarm.world.grid import Grid
 from sextant.systems.swarm.world.rays import fan
@@ -77,7 +77,7 @@ def fly(world: World, goals: np.ndarray, seconds: float, *, words: bool, seed: i
                 wanted,
                 bounds,
                 RULE,
-                velocity_2=reading.velocity_2,
+                going=Going(velocity_2=reading.velocity_2, setpoint_2=setpoints[i]),
                 limit_m_s=promises[i].limit_m_s(reading.at_s),
             )
         world.step(setpoints, TICK_S)

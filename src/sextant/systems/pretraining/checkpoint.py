@@ -4,6 +4,7 @@ OUT/checkpoints/step-00000100/            complete: its name was given last
     .metadata, __0_0.distcp, ...          torch.distributed.checkpoint's own files
     checkpoint.json                       step, job, and each file's size and SHA-256
 OUT/checkpoints/step-00000200.building/   what a killed run left; cleared away by the next
+OUT/checkpoints/step-00000200.replaced/   one that a newer of the same step takes the place of
 
 Tensors go by their names in the whole model, so that any layout reads what any other wrote.
 `.metadata` is a pickle, of which `reader.py` takes the types of such a table and nothing else.
@@ -30,6 +31,7 @@ FOLDER = "checkpoints"
 CARD = "checkpoint.json"
 FORMAT = "sextant-checkpoint/1"
 _BUILDING = ".building"
+_REPLACED = ".replaced"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,13 +59,22 @@ def name_of(step: int) -> str:
 
 
 def found(out: Path) -> list[Path]:
-    """The complete checkpoints of a run, newest first; also one that is named itself."""
+    """The complete checkpoints of a run, newest first; also one that is named itself.
+
+    One that was being replaced counts until its successor has its name.
+    """
     if (out / CARD).is_file():
         return [out]
-    folder = out / FOLDER
-    if not folder.is_dir():
-        return []
-    return sorted((p for p in folder.glob("step-*") if (p / CARD).is_file()), reverse=True)
+    complete = {path.name: path for path in (out / FOLDER).glob("step-*") if _is_whole(path)}
+    return [
+        path
+        for name, path in sorted(complete.items(), reverse=True)
+        if not name.endswith(_REPLACED) or name.removesuffix(_REPLACED) not in complete
+    ]
+
+
+def _is_whole(path: Path) -> bool:
+    return not path.name.endswith(_BUILDING) and (path / CARD).is_file()
 
 
 def verify(folder: Path) -> Card:
@@ -157,6 +168,8 @@ class Writer:
             self._folder.mkdir(parents=True, exist_ok=True)
             for path in self._folder.glob(f"*{_BUILDING}"):
                 shutil.rmtree(path)
+            for path in self._folder.glob(f"*{_REPLACED}"):
+                _settle(path)
 
     def save(
         self, state: Mapping[str, Any], *, step: int, updates: int, wait: bool = False
@@ -239,12 +252,24 @@ class Writer:
         write_json(building / CARD, {"format": FORMAT, **asdict(card)})
         _sync([building])
         target = self._folder / name_of(step)
+        replaced = target.with_name(target.name + _REPLACED)
         if target.exists():  # a run that was set back comes by the same step again
-            shutil.rmtree(target)
+            target.rename(replaced)
         building.rename(target)
         _sync([self._folder])
+        if replaced.exists():
+            shutil.rmtree(replaced)
         for old in found(self._folder.parent)[self._keep :]:
             shutil.rmtree(old)
+
+
+def _settle(replaced: Path) -> None:
+    """Undoes, or ends, a replacement that a kill cut off."""
+    target = replaced.with_name(replaced.name.removesuffix(_REPLACED))
+    if target.exists():
+        shutil.rmtree(replaced)
+    else:
+        replaced.rename(target)
 
 
 def load(state: dict[str, Any], folder: Path, *, distributed: bool) -> None:

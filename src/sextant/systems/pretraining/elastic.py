@@ -8,12 +8,16 @@ model's own split (pp, tp, ep) needs all of its ranks.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sextant.decoder.mesh import Degrees
 from sextant.errors import InputError
 from sextant.systems.pretraining.job import Job
+
+_MOST_DOUBLINGS = 20
+"""Of a probation; after so many it is years."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,7 +26,8 @@ class Elastic:
 
     Attributes:
         least: ranks below which a run waits for its places rather than go on.
-        probation_s: for how long a place that lost its rank is left alone.
+        probation_s: for how long a place that lost its rank is left alone; each further loss of
+            the same place doubles it, so that a place that stays bad is tried ever more rarely.
     """
 
     least: int = 1
@@ -72,11 +77,22 @@ class Places:
     def __init__(self, count: int, elastic: Elastic | None, clock: Callable[[], float]) -> None:
         self._count, self._elastic, self._clock = count, elastic, clock
         self._until_s: dict[int, float] = {}
+        self._lost: Counter[int] = Counter()
 
     def lose(self, place: int) -> None:
-        """Leaves a place alone for a while."""
-        if self._elastic is not None:
-            self._until_s[place] = self._clock() + self._elastic.probation_s
+        """Leaves a place alone for a while, each time for twice as long."""
+        if self._elastic is None:
+            return
+        doubled = 2.0 ** min(self._lost[place], _MOST_DOUBLINGS)
+        self._until_s[place] = self._clock() + doubled * self._elastic.probation_s
+        self._lost[place] += 1
+
+    def can_spare(self, place: int, job: Job) -> bool:
+        """Whether the job would go on elsewhere if this place were lost now."""
+        if self._elastic is None:
+            return False
+        smaller = fitted(job, len(set(self.free()) - {place}))
+        return smaller is not None and smaller.layout.ranks >= self._elastic.least
 
     def free(self) -> list[int]:
         """The places that may be used now."""

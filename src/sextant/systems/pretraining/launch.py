@@ -245,7 +245,10 @@ class _Watch:
             )
 
     def _look_for_slow(self) -> tuple[Verdict, int | None, str]:
-        """Names a slow rank once; one whose place can be left is treated as lost."""
+        """Names a slow rank once; one whose place can be spared is treated as lost.
+
+        Each time that costs the steps since a checkpoint: as often in a row as ranks may be lost.
+        """
         ranks = range(len(self._ranks))
         paces = [read_pace(self._job.out / ALIVE / f"rank-{rank}") for rank in ranks]
         found = slowest(paces, self._patience.slow)
@@ -254,7 +257,8 @@ class _Watch:
         self._slow, times = found
         why = f"takes {times:.1f} times as long as the others"
         self._record.write("slow", rank=self._slow, times=times, attempt=self._attempt)
-        if self._elastic is None:
+        spare = self._places.can_spare(self._used[self._slow], self._whole)
+        if not spare or self._losses_in_row() > self._patience.restarts:
             return Verdict.GO_ON, None, ""
         return Verdict.RESTART, self._slow, why
 
@@ -289,7 +293,7 @@ class _Watch:
                 beat_s is not None and not (self._job.out / ALIVE / f"rank-{rank}{DONE}").exists()
                 for rank, beat_s in enumerate(beats)
             ],
-            losses=self._losses,
+            losses=self._losses_in_row() - 1,
         )
 
     def _beat_s(self, rank: int) -> float | None:
@@ -300,14 +304,19 @@ class _Watch:
 
     def _lose(self, rank: int, why: str, signs: Signs) -> None:
         """Writes down what was seen, and ends the ranks that cannot go on without the lost one."""
-        saved = [path.name for path in checkpoint.found(self._job.out)[:1]]
-        self._losses = 1 if saved != self._saved else self._losses + 1
-        self._saved = saved
+        self._losses, self._saved = self._losses_in_row(), self._newest()
         self._places.lose(self._used[rank])
         self._record.write(
             "lost", rank=rank, why=why, since_step_s=signs.quiet_s[rank], attempt=self._attempt
         )
         self.end()
+
+    def _losses_in_row(self) -> int:
+        """How many it would be with one more now; a checkpoint since the last forgives."""
+        return 1 if self._newest() != self._saved else self._losses + 1
+
+    def _newest(self) -> list[str]:
+        return [path.name for path in checkpoint.found(self._job.out)[:1]]
 
     def _error(self, rank: int, why: str) -> SextantError:
         path = self._job.out / LOGS / f"rank-{rank}.error"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sextant.errors import InputError
 from sextant.systems.rag.document import KINDS, Corpus, Document, Troubles
-from sextant.systems.rag.files import LINES, PARQUET, PDF, files_of, read_file
+from sextant.systems.rag.files import LINES, PARQUET, PDF, files_of, leads_out, read_file
 from sextant.systems.rag.jsonl import read_jsonl
 from sextant.systems.rag.records import Columns
 from sextant.systems.rag.stdlib import read_stdlib
@@ -42,8 +42,8 @@ def open_corpus(path: str, *, limit: int | None = None, columns: Columns | None 
             "no such corpus", where=path, hint=f"a folder or a file of {KINDS}, or stdlib"
         )
     named = columns or Columns()
-    if is_folder and (where / "corpus.jsonl").is_file():
-        beir = where / "corpus.jsonl"
+    beir = where / "corpus.jsonl"
+    if is_folder and beir.is_file() and not leads_out(beir, where):
         return Corpus(path, lambda troubles: read_jsonl(beir, troubles, columns=named), limit, True)
     if is_folder:
         return Corpus(path, lambda troubles: _read_folder(where, named, troubles), limit)

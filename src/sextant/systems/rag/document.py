@@ -17,6 +17,10 @@ KINDS = ".txt, .md, .rst, .html, .pdf, .jsonl and .parquet"
 _MOST_SAID = 3
 
 
+class EmptyCorpusError(InputError):
+    """There is no document with text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One document. Offsets of its chunks count characters (code points) of `text`.
@@ -69,12 +73,12 @@ class Corpus:
         """One pass over the corpus; a repeated id is skipped and noted.
 
         Raises:
-            InputError: the corpus holds no document with text.
+            EmptyCorpusError: the corpus holds no document with text.
         """
         seen: set[str] = set()
         yield from islice(self._distinct(troubles, seen), self.limit)
         if not seen:
-            raise InputError(
+            raise EmptyCorpusError(
                 "no document with text in this corpus" + self._why(troubles),
                 where=self.name,
                 hint=f"what is read: {KINDS}",

@@ -26,31 +26,82 @@ _BLANK_LINES = re.compile(r"[ \t]*\n\s*\n\s*")
 def files_of(folder: Path, troubles: Troubles) -> Iterator[Path]:
     """The files of a kind that is read, under `folder` in sorted order, hidden ones left out.
 
-    Links to folders are followed unless they lead back to a folder that is being read.
+    Links are followed within the folder alone: what lies outside is no business of whoever put the
+    link there. What a link leads to is read once, under its own name unless that is hidden.
     """
-    yield from _walk(folder, (folder.resolve(),), troubles)
+    root = _real(folder)
+    yield from _walk(folder, _Links(root, troubles), (root,))
 
 
-def _walk(folder: Path, above: tuple[Path, ...], troubles: Troubles) -> Iterator[Path]:
+def leads_out(path: Path, folder: Path) -> bool:
+    """Whether a path under a folder is a link to somewhere else, or lies behind one."""
+    return not _real(path).is_relative_to(_real(folder))
+
+
+class _Links:
+    """What is read of that to which links lead; notes what is not."""
+
+    def __init__(self, root: Path, troubles: Troubles) -> None:
+        self.troubles = troubles
+        self._root = root
+        self._read: set[Path] = set()
+        """What has no other name than that of the link that led there."""
+
+    def follows(self, link: Path, above: tuple[Path, ...]) -> bool:
+        """Whether what a link leads to is read in its place."""
+        real = _real(link)
+        if real in above:
+            self.troubles.note("link that leads back to its own folder, skipped", str(link))
+        elif not real.is_relative_to(self._root):
+            self.troubles.note("link that leads out of the folder, skipped", str(link))
+        elif not real.exists():
+            self.troubles.note("link that leads nowhere, skipped", str(link))
+        elif self._has_its_own_name(real):
+            self.troubles.note("link to what is read anyway, skipped", str(link))
+        else:
+            # A folder twice would be read as often as there are ways to it.
+            return not real.is_dir() or self._first(real, link)
+        return False
+
+    def first(self, path: Path) -> bool:
+        """Whether a file has not been read by another name."""
+        real = _real(path)
+        return self._has_its_own_name(real) or self._first(real, path)
+
+    def _first(self, real: Path, path: Path) -> bool:
+        if real in self._read:
+            self.troubles.note("link to what is read anyway, skipped", str(path))
+            return False
+        self._read.add(real)
+        return True
+
+    def _has_its_own_name(self, real: Path) -> bool:
+        """Whether it is come by without a link."""
+        hidden = any(part.startswith(".") for part in real.relative_to(self._root).parts)
+        return not hidden and (real.is_dir() or real.suffix.lower() in _READ)
+
+
+def _real(path: Path) -> Path:
+    # Path.resolve raises where links lead round in a ring.
+    return Path(os.path.realpath(path))
+
+
+def _walk(folder: Path, links: _Links, above: tuple[Path, ...]) -> Iterator[Path]:
     try:
         names = sorted(entry.name for entry in os.scandir(folder))
     except OSError as error:
-        troubles.note("unreadable folder, skipped", f"{folder} ({error.strerror})")
+        links.troubles.note("unreadable folder, skipped", f"{folder} ({error.strerror})")
         return
     for name in names:
         path = folder / name
-        if name.startswith("."):
+        if name.startswith(".") or (path.is_symlink() and not links.follows(path, above)):
             continue
         if path.is_dir():
-            real = path.resolve()
-            if real in above:
-                troubles.note("link that leads back to its own folder, skipped", str(path))
-            else:
-                yield from _walk(path, (*above, real), troubles)
-        elif path.suffix.lower() in _READ:
+            yield from _walk(path, links, (*above, _real(path)))
+        elif path.suffix.lower() not in _READ:
+            links.troubles.note("file of a kind that is not read, skipped", str(path))
+        elif links.first(path):
             yield path
-        else:
-            troubles.note("file of a kind that is not read, skipped", str(path))
 
 
 def read_file(

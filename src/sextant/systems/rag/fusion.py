@@ -12,7 +12,7 @@ from sextant.search.wire import Floats
 
 DENSE_SHARE = 0.5
 """How much of a rank is meaning. Chosen before SciFact was looked at, and borne out by Cranfield,
-whose nDCG@10 is flat from 0.4 to 0.6: see docs/decisions/0005."""
+whose nDCG@10 is flat from 0.4 to 0.6."""
 
 
 def z_scores(dense_M: Floats, lexical_M: Floats) -> Floats:

@@ -35,6 +35,10 @@ _WAIT_S = 10.0
 """For another change to be published; a build takes longer, and is not waited for."""
 
 
+class NoSuchDocumentError(InputError):
+    """The index has none of the documents that were named."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChangeReport:
     """What a change did.
@@ -180,7 +184,7 @@ class _Work:
         unfolded = [one for one in ids if folding is not None and folding.log.unfold(one)]
         absent = tuple(one for one in ids if one not in {*deleted, *unfolded})
         if len(absent) == len(ids):
-            raise InputError(
+            raise NoSuchDocumentError(
                 f"no such document: {', '.join(absent[:10])}",
                 where=str(self.index_dir),
                 hint="ids are as hits show them: the path in the folder, or the record's own id",

@@ -196,8 +196,8 @@ class LiveService:
         if manifest.space != old.manifest.space:
             embedder = self._embedder_for(manifest)
         gang = self._gang_for(manifest, old)
-        new = old.renewed(leased, gang, embedder)
         try:
+            new = old.renewed(leased, gang, embedder)
             if embedder is not old.embedder:
                 new.warm()
             if (

@@ -11,7 +11,7 @@ from sextant.search.filters import Filter, parse_filter
 from sextant.search.wire import Mode
 
 DEFAULT_MODE = Mode.HYBRID
-"""The better one on every set it was measured on: docs/decisions/0005."""
+"""The better one on every set it was measured on: docs/log.md."""
 FilterLike = Filter | Mapping[str, Any] | str
 """A filter that was parsed, the object that it is written as, or that as JSON."""
 

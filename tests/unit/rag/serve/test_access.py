@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,7 +198,8 @@ def test_nobody_drills_through_a_proxy(service: StubService, header: str) -> Non
     with serving(service) as server:
         proxied = {header: "203.0.113.9"}
         server.post("/drill/stop", {"member": "shard/0"}, headers=proxied).problem(403)
-        assert server.get("/shards", headers=proxied).json["may_stop"] is False
+        told = server.get("/shards", headers=proxied).json
+        assert (told["may_stop"], told["pid"]) == (False, None)
     assert service.gang.faults == []
 
 
@@ -212,6 +214,28 @@ def test_drills_are_for_loopback_and_for_tokens_that_see_everything(
         server.post("/drill/stop", body, headers=bearer(STAFF)).problem(403)
         assert service.gang.faults == []
         assert server.post("/drill/stop", body, headers=bearer(CHIEF)).status == 200
+
+
+def test_only_whoever_runs_the_server_is_told_of_its_processes(
+    service: StubService, tokens: Tokens
+) -> None:
+    service.gang = Drilled()
+    service.trouble = "/srv/index/shard-000: torn"
+    with serving(service, tokens=tokens) as server:
+        told = {
+            token: server.get("/shards", headers=bearer(token)).json for token in (STAFF, CHIEF)
+        }
+    chief, staff = told[CHIEF], told[STAFF]
+    assert chief["pid"] == os.getpid()
+    assert chief["trouble"] == service.trouble
+    assert [one["members"][0]["pid"] for one in chief["shards"]] == [7, 8]
+    assert staff["pid"] is None
+    assert "srv" not in staff["trouble"]
+    assert [one["members"][0]["state"] for one in staff["shards"]] == ["up", "stopped"]
+    assert all(
+        (one["members"][0]["pid"], one["members"][0]["why"]) == (None, "")
+        for one in staff["shards"]
+    )
 
 
 def test_threads_cannot_be_stopped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -115,6 +116,26 @@ def test_a_wrong_document_changes_nothing(
         assert server.post("/documents", body).problem(422)["where"] == where
         server.post("/documents", b'{"documents": [{"id": "x", "text": "\\ud800"}]}').problem(422)
     assert Manifest.read(index) == before
+
+
+def test_documents_without_text_are_the_senders_fault_and_the_disk_is_not(
+    server: Serving, index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blank = [{"id": "n3", "text": " \n"}, {"id": "n4", "title": "\t", "text": ""}]
+    problem = server.post("/documents", {"documents": blank}).problem(422)
+    assert problem["where"] == "documents"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(index))
+
+    before = Manifest.read(index)
+    with monkeypatch.context() as patched:
+        patched.setattr("sextant.search.segment_writer.sync_file", full)
+        problem = server.post("/documents", {"documents": [NEW]}).problem(503)
+    assert "No space left" in problem["error"]
+    assert str(index) not in json.dumps(problem)
+    assert Manifest.read(index) == before
+    assert server.post("/documents", {"documents": [NEW]}).status == 200
 
 
 def test_only_who_sees_everything_may_change_anything(

@@ -12,11 +12,14 @@ from sextant.systems.rag.serve.refusal import Refusal
 from sextant.systems.rag.serve.tokens import Tokens, is_open_to_others
 
 STAFF, PLAIN, CHIEF = "staff-token-0123456", "plain-token-0123456", "chief-token-0123456"
+SHARP = "sharp#token#0123456"
 FILE = f"""
 # who may ask
-{STAFF} staff hr   # two groups
+  # two groups
+{STAFF} staff hr
 {PLAIN}
 {CHIEF} *
+{SHARP} r#d
 """
 
 
@@ -28,7 +31,7 @@ def tokens(tmp_path: Path) -> Tokens:
 
 
 def test_a_token_stands_for_its_groups(tokens: Tokens) -> None:
-    assert len(tokens) == 3
+    assert len(tokens) == 4
     assert tokens.caller(f"Bearer {STAFF}").groups == ("staff", "hr")
     assert tokens.caller(f"bearer  {PLAIN}").groups == ()
     assert tokens.caller(f"Bearer {CHIEF}").groups is None
@@ -37,6 +40,12 @@ def test_a_token_stands_for_its_groups(tokens: Tokens) -> None:
         False,
         True,
     ]
+
+
+def test_a_sharp_within_a_line_is_part_of_a_word(tokens: Tokens) -> None:
+    assert tokens.caller(f"Bearer {SHARP}").groups == ("r#d",)
+    with pytest.raises(Refusal):
+        tokens.caller(f"Bearer {SHARP.partition('#')[0]}")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +73,8 @@ def test_anything_else_is_refused_without_saying_what_was_near(
         (f"{STAFF} a\n{STAFF} b", "twice"),
         (f"{STAFF} * staff", "alone"),
         (f"{STAFF} staff *", "alone"),
+        (f"{STAFF} staff # he left", "comment"),
+        (f"{STAFF}  #none", "comment"),
     ],
 )
 def test_a_wrong_file_is_refused_and_no_token_shown(tmp_path: Path, text: str, what: str) -> None:

@@ -31,6 +31,9 @@ STATE_FILE = "harbour.npz"
 _LOOK_S = 0.05
 _SILENCE_S = 3600.0
 """A link with nothing on it for so long is given up; an island speaks once a round."""
+_GREETING_S, _GREETING_BYTES, _STRANGERS = 10.0, 1 << 12, 32
+"""Until it is let in a link has so long for its greeting, of so many bytes beside its head; and so
+many links may be at that at once."""
 
 
 def digest(weights: Vector) -> str:
@@ -77,6 +80,7 @@ class Harbour:
         self._guests: dict[int, _Guest] = {}
         self._delivered: dict[int, Vector] = {}
         self._waiting: list[int] = []
+        self._strangers = threading.BoundedSemaphore(_STRANGERS)
         self._first_s: float | None = None
         self._over = False
         self._change = threading.Condition()
@@ -121,28 +125,42 @@ class Harbour:
         self._door.close()
 
     def _take_in(self) -> None:
-        most = 5 * len(self._outer.shared) + 4096
         while not self._over:
             try:
                 link, _ = self._door.accept()
             except OSError:
                 return
-            line = Line(link, most_bytes=most, timeout_s=_SILENCE_S)
+            if not self._strangers.acquire(blocking=False):
+                link.close()
+                continue
+            line = Line(link, most_bytes=_GREETING_BYTES, timeout_s=_GREETING_S)
             threading.Thread(target=self._serve, args=(line,), daemon=True).start()
 
     def _serve(self, line: Line) -> None:
         island = None
         try:
+            island = self._let_in(line)
+            line.allow(most_bytes=5 * len(self._outer.shared) + 4096, timeout_s=_SILENCE_S)
             while True:
                 head, body = line.receive()
-                if head.get("do") == "hello":
-                    island = self._greet(line, head)
-                elif head.get("do") == "deliver" and island is not None:
-                    self._take(island, head, body)
-                else:
-                    raise EngineError("said before it was let in")
+                if head.get("do") != "deliver":
+                    raise EngineError("said something else than it may")
+                self._take(island, head, body)
         except (OSError, EngineError, InputError, KeyError, TypeError, ValueError) as error:
             self._leave(line, island, str(error))
+
+    def _let_in(self, line: Line) -> int:
+        """Hears a greeting, if it comes in time: a link that drips must not stay for ever."""
+        late = threading.Timer(_GREETING_S, line.close)
+        late.start()
+        try:
+            head, _ = line.receive()
+            if head.get("do") != "hello":
+                raise EngineError("said before it was let in")
+            return self._greet(line, head)
+        finally:
+            late.cancel()
+            self._strangers.release()
 
     def _greet(self, line: Line, head: dict[str, Any]) -> int:
         """Lets an island in; it begins at once if nobody is at work, or else with the next round.
@@ -156,6 +174,10 @@ class Harbour:
             line.send({"do": "refused", "why": why})
             raise InputError(why)
         island = int(head["island"])
+        if not 0 <= island < self._terms.islands:
+            why = f"island {island} is none of {self._terms.islands}"
+            line.send({"do": "refused", "why": why})
+            raise InputError(why)
         with self._change:
             old = self._guests.pop(island, None)
             self._guests[island] = guest = _Guest(line)

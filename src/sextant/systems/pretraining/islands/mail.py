@@ -43,6 +43,11 @@ class Line:
         link = socket.create_connection(place, timeout=min(timeout_s, 10.0))
         return cls(link, most_bytes=most_bytes, timeout_s=timeout_s)
 
+    def allow(self, *, most_bytes: int, timeout_s: float) -> None:
+        """Changes the bounds, once it is known who is there."""
+        self._most = most_bytes
+        self._link.settimeout(timeout_s)
+
     def send(self, head: Mapping[str, Any], body: bytes = b"") -> None:
         """Sends one message.
 

@@ -16,10 +16,16 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from sextant.errors import InputError, SextantError
+from sextant.errors import SextantError
 from sextant.fleet import Deadline
-from sextant.systems.rag.document import Corpus, Document
-from sextant.systems.rag.grow import ChangeReport, add_documents, delete_documents
+from sextant.search.workshop import OccupiedError
+from sextant.systems.rag.document import Corpus, Document, EmptyCorpusError
+from sextant.systems.rag.grow import (
+    ChangeReport,
+    NoSuchDocumentError,
+    add_documents,
+    delete_documents,
+)
 from sextant.systems.rag.serve.answers import Json
 from sextant.systems.rag.serve.desk import Desk
 from sextant.systems.rag.serve.gate import Gate
@@ -134,6 +140,19 @@ def _check_trusted(request: Request) -> None:
         raise Refusal(403, what, where="Authorization", hint="a token with *", why="change")
 
 
+def _refusal_of(error: SextantError) -> Refusal:
+    """What a change that failed is answered with; where the index lies is nobody's business."""
+    if isinstance(error, NoSuchDocumentError):
+        return Refusal(404, "no such document", hint=error.hint, why="change")
+    if isinstance(error, EmptyCorpusError):
+        hint = "a title or a text with something in it"
+        return Refusal(422, "no document with text", where="documents", hint=hint, why="change")
+    if isinstance(error, OccupiedError):
+        return Refusal(409, error.what, hint=error.hint, why="change")
+    # What was sent has been checked: what else is wrong is wrong with the index, or with its disk.
+    return Refusal(503, error.what, hint=error.hint, why="engine")
+
+
 def _document(new: NewDocument) -> Document:
     return Document(new.id, new.title, new.text, dict(new.fields), tuple(new.groups))
 
@@ -145,12 +164,8 @@ async def _changed(desk: Desk, gate: Gate, change: Callable[[], ChangeReport]) -
     try:
         # Shielded: a change that has begun is carried to its end, whoever waits for it.
         report = await asyncio.shield(asyncio.to_thread(change))
-    except InputError as error:
-        absent = error.what.startswith("no such document")
-        what = error.what if not absent else "no such document"
-        raise Refusal(404 if absent else 409, what, hint=error.hint, why="change") from None
     except SextantError as error:
-        raise Refusal.of(error) from None
+        raise _refusal_of(error) from None
     finally:
         gate.leave(time.monotonic() - start_s)
     generation = report.manifest.generation

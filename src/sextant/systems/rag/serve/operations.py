@@ -51,7 +51,7 @@ class MemberView(BaseModel):
     member: str
     state: str
     why: str
-    pid: int | None
+    pid: int | None = Field(description="Told to whoever runs the server alone.")
 
 
 class ShardView(BaseModel):
@@ -71,7 +71,9 @@ class Index(BaseModel):
     passages: int
     shards: list[ShardView]
     may_stop: bool
-    pid: int = Field(description="The process that answers; SIGTERM ends it in order.")
+    pid: int | None = Field(
+        description="The process that answers; SIGTERM ends it in order. For whoever runs it alone."
+    )
     trouble: str = Field(description="Why a newer generation is not served yet, if so.")
 
 
@@ -116,7 +118,8 @@ def operation_routes(desk: Desk, *, loopback: bool) -> APIRouter:
     @router.get("/shards", response_model=Index, responses=closed, summary="How shards stand")
     async def list_shards(request: Request) -> Response:
         may = _refusal(request, loopback) is None and shards.stoppable(desk.service)
-        return Json(_index(desk, may_stop=may))
+        told = _index(desk, may_stop=may)
+        return Json(told if _runs_it(request) else _for_others(told))
 
     @router.post(
         "/drill/stop",
@@ -151,15 +154,39 @@ def _index(desk: Desk, *, may_stop: bool) -> dict[str, Any]:
     }
 
 
-def _refusal(request: Request, loopback: bool) -> Refusal | None:
-    """Why this caller may not stop a shard; None if they may.
+def _for_others(told: dict[str, Any]) -> dict[str, Any]:
+    """`Index` without what only helps whoever can reach the processes and the files."""
+    hidden = {"pid": None, "why": ""}
+    return {
+        **told,
+        "shards": [
+            {**shard, "members": [{**member, **hidden} for member in shard["members"]]}
+            for shard in told["shards"]
+        ],
+        "pid": None,
+        "trouble": "a newer generation cannot be served yet" if told["trouble"] else "",
+    }
 
-    A proxy on this machine makes everybody look local, but says that it is one.
+
+def _runs_it(request: Request) -> bool:
+    """Whether this caller runs the server: by a token that sees everything, or from this machine
+    where there are no tokens.
     """
+    caller: Caller = request.state.caller
+    return caller.trusted and (caller.by_token or not _is_proxied(request))
+
+
+def _is_proxied(request: Request) -> bool:
+    """Whether a proxy says so; one on this machine makes everybody look local."""
+    return any(name in request.headers for name in _FORWARDED)
+
+
+def _refusal(request: Request, loopback: bool) -> Refusal | None:
+    """Why this caller may not stop a shard; None if they may."""
     caller: Caller = request.state.caller
     client = request.client.host if request.client else ""
     local = loopback and is_loopback(client)
-    if not local or any(name in request.headers for name in _FORWARDED):
+    if not local or _is_proxied(request):
         return Refusal(403, "drills are for this machine alone", why="drill")
     if not caller.trusted:
         what = "drills need a token that sees everything"

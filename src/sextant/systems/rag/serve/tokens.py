@@ -13,6 +13,7 @@ from sextant.systems.rag.serve.refusal import Refusal
 
 _LEAST_CHARS = 16
 _EVERYTHING = "*"
+_COMMENT = "#"
 _FORM = "one a line, at least 16 characters, then its groups; * for a token that sees everything"
 
 
@@ -44,7 +45,7 @@ class Tokens:
 
     @classmethod
     def read(cls, path: Path) -> Tokens:
-        """Read `token group group...` lines; `#` begins a comment.
+        """Read `token group group...` lines; a line that begins with `#` is a comment.
 
         Raises:
             InputError: the file cannot be read, is empty, or a line is wrong. No token is shown.
@@ -56,12 +57,16 @@ class Tokens:
             raise InputError(f"cannot read the tokens: {why}", where=str(path)) from error
         found: dict[bytes, tuple[str, ...] | None] = {}
         for number, line in enumerate(text.splitlines(), start=1):
-            words = line.partition("#")[0].split()
-            if not words:
+            words = line.split()
+            if not words or words[0].startswith(_COMMENT):
                 continue
             token, groups = words[0], words[1:]
             if len(token) < _LEAST_CHARS or not token.isascii():
                 raise InputError("not a token", where=f"{path}:{number}", hint=_FORM)
+            if any(group.startswith(_COMMENT) for group in groups):
+                # Its words would be groups, and give rights that nobody meant.
+                what = "a comment behind a token"
+                raise InputError(what, where=f"{path}:{number}", hint="on a line of its own")
             if _EVERYTHING in groups[1:] or groups[:1] == [_EVERYTHING] != groups:
                 raise InputError("* stands alone", where=f"{path}:{number}", hint=_FORM)
             if _digest(token) in found:

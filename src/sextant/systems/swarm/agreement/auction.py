@@ -107,7 +107,9 @@ class Auction:
         if beliefs.at_s <= self._heard_s.get(beliefs.sender, -1.0):
             return
         for task in open_tasks & (beliefs.claims.keys() | self._claims.keys()):
-            self._claims[task] = self._settled(task, beliefs)
+            # What both believe already stays; once they agree that is nearly all.
+            if beliefs.claims.get(task, NOBODY) != self._claims.get(task, NOBODY):
+                self._claims[task] = self._settled(task, beliefs)
         for drone, at_s in beliefs.heard_s.items():
             if drone != self.own:
                 self._heard_s[drone] = max(self._heard_s.get(drone, -1.0), at_s)

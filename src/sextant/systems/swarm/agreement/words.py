@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import chain
 from math import isfinite
 from typing import Any
 
@@ -57,8 +59,9 @@ class Word:
         return bytes(_msgpack().packb(told))
 
     @classmethod
+    @lru_cache(maxsize=64)
     def unpack(cls, body: bytes, num_cells: int) -> Word:
-        """The word in a message.
+        """The word in a message; who reads the same bytes again is given the same word.
 
         Raises:
             InputError: it is none, or speaks of cells that are not on the chart.
@@ -77,8 +80,7 @@ class Word:
                 versions=None if versions is None else {int(s): int(n) for s, n in versions},
                 beliefs=_beliefs(told, speaker),
                 estimates={
-                    (int(s), int(i)): Estimate(position_2=_finite([x, y]), sightings=int(n))
-                    for s, i, x, y, n in told["targets"]
+                    (int(s), int(i)): _estimate(x, y, n) for s, i, x, y, n in told["targets"]
                 },
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -90,15 +92,17 @@ class Word:
 def _speaker(told: Any) -> Neighbour:
     name, at_s, x, y, u, v, landed = told["who"]
     promise, rank, way = told["flies"]
+    points = tuple((float(x), float(y)) for x, y in way)
+    _check(at_s, x, y, u, v, rank, 0.0 if promise is None else promise, *chain(*points))
     return Neighbour(
         name=int(name),
         at_s=float(at_s),
-        position_2=_finite([x, y]),
-        velocity_2=_finite([u, v]),
+        position_2=np.array((x, y), np.float64),
+        velocity_2=np.array((u, v), np.float64),
         landed=bool(landed),
-        promise_m_s=None if promise is None else _finite([promise]).item(),
-        rank=_finite([rank]).item(),
-        way_2=tuple((x, y) for x, y in (_finite(point).tolist() for point in way)),
+        promise_m_s=None if promise is None else float(promise),
+        rank=float(rank),
+        way_2=points,
     )
 
 
@@ -142,11 +146,14 @@ def _beliefs(told: Any, speaker: Neighbour) -> Beliefs | None:
     return Beliefs(sender=speaker.name, at_s=speaker.at_s, claims=claims, heard_s=heard)
 
 
-def _finite(values: list[Any]) -> Any:
-    numbers = [float(value) for value in values]
+def _check(*numbers: Any) -> None:
     if not all(map(isfinite, numbers)):
         raise ValueError("a place that is no number")
-    return np.array(numbers)
+
+
+def _estimate(x: Any, y: Any, sightings: Any) -> Estimate:
+    _check(x, y)
+    return Estimate(position_2=np.array((x, y), np.float64), sightings=int(sightings))
 
 
 def _msgpack() -> Any:

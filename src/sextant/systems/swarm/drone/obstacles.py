@@ -1,96 +1,47 @@
 """What stands or flies near a drone: its own recent range hits, and its neighbours' words.
 
-Shape suffixes: K velocities, R rays, M things that stand, L things that may move, N points.
+Shape suffixes: K velocities, M things that stand, L things that may move, N points, B neighbours.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from sextant.systems.swarm.agreement.neighbours import Neighbour
+from sextant.systems.swarm.drone.hits import Hits
 from sextant.systems.swarm.drone.safety import Bounds, SafetyRule
 from sextant.systems.swarm.world.grid import Bools, Floats
-from sextant.systems.swarm.world.rays import fan
 from sextant.systems.swarm.world.sensors import Readings, SensorRule
 
 _SECTORS = 120
-_MEMORY_S = 1.5
-_STOOD_S = 0.4
-_NOW_S = 0.11
 _HEED_M = 5.0
 _SAME_M = 0.12
 _PUSH_PER_S = 5.0
 _LEAST_SPARE_M = 0.02
-_STRIDE = 1 << 20
-_AROUND = tuple(across * _STRIDE + up for across in (-1, 0, 1) for up in (-1, 0, 1))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Scan:
-    """The hits of one scan, where dead reckoning puts them.
-
-    Attributes:
-        at_s: when.
-        hits_N2: in a frame that stands still.
-        drone_N: they may be of a known drone.
-        stands_N: something stood there before.
-        squares: the small squares of those that are of no known drone.
-    """
-
-    at_s: float
-    hits_N2: Floats
-    drone_N: Bools
-    stands_N: Bools
-    squares: list[int]
 
 
 class Obstacles:
     """Hits of the last scans, moved along by dead reckoning; a few seconds of it are exact enough.
 
-    A hit near a place that a neighbour speaks of is that neighbour, and is heeded by what it
-    promised. Another hit is a wall where something stood a while ago, and else a stranger who may
-    fly as fast as anybody can.
+    A hit near a place that a neighbour speaks of may be that neighbour, and is heeded by what it
+    promised; but it may be a wall beside it as well, so for a moment it is heeded as one too.
+    Another hit is a wall where something stood a while ago, and else a stranger who may fly as fast
+    as anybody can.
     """
 
     def __init__(self, rule: SafetyRule, sensors: SensorRule) -> None:
         self._rule, self._sensors = rule, sensors
-        self._young: deque[Scan] = deque()
-        self._old: deque[Scan] = deque()
-        self._stood: Counter[int] = Counter()
-        self._moved_2 = np.zeros(2)
-        self._at_s: float | None = None
+        self._hits = Hits(sensors.rays)
         self._hull_m = rule.radius_m + rule.margin_m + 3.0 * sensors.range_noise_m
+        self._walls_m = float(rule.stopping_m(np.array(rule.speed_m_s))) + 1.5 * self._hull_m
 
     def take(self, readings: Readings, neighbours: Sequence[Neighbour] = ()) -> None:
         """Take in a scan; `neighbours` are the last words of those who fly."""
-        now_s = readings.at_s
-        if self._at_s is not None:
-            self._moved_2 = self._moved_2 + readings.velocity_2 * (now_s - self._at_s)
-        self._at_s = now_s
-        self._age(now_s)
-        hit_R = np.isfinite(readings.ranges_R)
-        ways_R2 = fan(len(readings.ranges_R), readings.turn)[hit_R]
-        offsets_N2 = ways_R2 * readings.ranges_R[hit_R, None]
-        whose_NB = self._whose(offsets_N2, neighbours, readings.position_2, now_s)
-        drone_N = np.asarray(whose_NB.any(axis=1))
-        hits_N2 = self._moved_2 + offsets_N2
-        squares = _squares(hits_N2).tolist()
-        # Before there is a past to compare with, nothing is taken to be moving.
-        first = not self._old
-        stands = [first or any(q + step in self._stood for step in _AROUND) for q in squares]
-        self._young.append(
-            Scan(
-                at_s=now_s,
-                hits_N2=hits_N2,
-                drone_N=drone_N,
-                stands_N=np.array(stands, np.bool_),
-                squares=[q for q, of_drone in zip(squares, drone_N, strict=True) if not of_drone],
-            )
-        )
+        offsets_R2, is_hit_R = self._hits.offsets(readings)
+        whose_RB = self._whose(offsets_R2, neighbours, readings.position_2, readings.at_s)
+        self._hits.take(readings, offsets_R2, is_hit_R, np.asarray(whose_RB.any(axis=1)))
 
     def bounds(
         self,
@@ -107,7 +58,8 @@ class Obstacles:
             neighbours: the last words of those who fly.
             now_s: the time.
         """
-        walls_M2, strangers_N2 = self._unknown(now_s)
+        walls_M2 = _nearest_a_sector(self._hits.walls(now_s, self._walls_m), self._walls_m)
+        strangers_N2 = _nearest_a_sector(self._hits.strangers(now_s), _HEED_M)
         # Movers as offsets to the nearest that they may be, less the hulls, and their speeds.
         told = self._known(position_2, neighbours, now_s)
         offsets_L2 = np.concatenate([strangers_N2, *(offsets for offsets, _, _ in told)])
@@ -118,14 +70,15 @@ class Obstacles:
             less_L[at : at + len(offsets)] = less_m
             fast_L[at : at + len(offsets)] = fast_m_s
             at += len(offsets)
-        ways_L2 = _unit(offsets_L2)
-        gaps_L = np.hypot(*offsets_L2.T) - less_L
+        far_L = np.hypot(offsets_L2[:, 0], offsets_L2[:, 1])
+        ways_L2 = offsets_L2 / np.maximum(far_L, 1e-9)[:, None]
+        gaps_L = far_L - less_L
         reach_L = self._rule.stopping_m(fast_L)
         own_L = self._rule.extents_m(going_K2, ways_L2).max(axis=0, initial=0.0)
         near_N2 = np.concatenate([walls_M2, ways_L2 * (gaps_L + self._hull_m)[:, None]])
         return Bounds(
             points_M2=walls_M2,
-            hulls_M=self._hulls(np.hypot(*walls_M2.T)),
+            hulls_M=self._hulls(np.hypot(walls_M2[:, 0], walls_M2[:, 1])),
             ways_L2=ways_L2,
             gaps_L=np.maximum(0.5 * (gaps_L + own_L - reach_L), 0.0),
             push_2=_push(near_N2, self._hull_m),
@@ -142,25 +95,6 @@ class Obstacles:
         hull_m = float(np.clip(far_M.min(initial=np.inf), least_m, self._hull_m))
         return np.minimum(hull_m, far_M) - 1e-3
 
-    def _age(self, now_s: float) -> None:
-        while self._young and now_s - self._young[0].at_s > _STOOD_S:
-            scan = self._young.popleft()
-            self._old.append(scan)
-            self._stood.update(scan.squares)
-        while self._old and now_s - self._old[0].at_s > _MEMORY_S:
-            self._stood.subtract(self._old.popleft().squares)
-            self._stood = +self._stood
-
-    def _unknown(self, now_s: float) -> tuple[Floats, Floats]:
-        """Offsets of walls, and of strangers: hits of now that are not where something stood."""
-        old = [s.hits_N2[~s.drone_N] for s in self._old]
-        young = [s.hits_N2[s.stands_N & ~s.drone_N] for s in self._young]
-        now = [s for s in self._young if now_s - s.at_s <= _NOW_S]
-        strange = [s.hits_N2[~(s.stands_N | s.drone_N)] for s in now]
-        walls_N2 = np.concatenate([_NONE, *old, *young]) - self._moved_2
-        strangers_N2 = np.concatenate([_NONE, *strange]) - self._moved_2
-        return _nearest_a_sector(walls_N2), _nearest_a_sector(strangers_N2)
-
     def _known(
         self, position_2: Floats, neighbours: Sequence[Neighbour], now_s: float
     ) -> list[tuple[Floats, float, float]]:
@@ -169,10 +103,9 @@ class Obstacles:
         By what the own rays hit of it; by its word alone where they hit nothing, or where it says
         more. Then it may have come nearer since, and both may err on where they are.
         """
-        hits = [s.hits_N2[s.drone_N] for s in self._young if now_s - s.at_s <= _NOW_S]
-        offsets_N2 = np.concatenate([_NONE, *hits]) - self._moved_2
+        offsets_N2 = self._hits.drones(now_s)
         whose_NB = self._whose(offsets_N2, neighbours, position_2, now_s)
-        far_N = np.hypot(*offsets_N2.T)
+        far_N = np.hypot(offsets_N2[:, 0], offsets_N2[:, 1])
         hulls_m = 2.0 * (self._rule.radius_m + self._rule.margin_m + self._sensors.position_error_m)
         movers = []
         for column, other in enumerate(neighbours):
@@ -199,44 +132,36 @@ class Obstacles:
         now_s: float,
     ) -> Bools:
         """Which hits may be of which neighbour, wherever it has flown since its word [N, B]."""
-        if not neighbours:
-            return np.zeros((len(offsets_N2), 0), np.bool_)
+        if not neighbours or not len(offsets_N2):
+            return np.zeros((len(offsets_N2), len(neighbours)), np.bool_)
         ahead_B2 = np.array([n.position_2 for n in neighbours]) - position_2
         flown_B = np.array(
             [n.fastest(now_s, self._rule.speed_m_s) * (now_s - n.at_s) for n in neighbours]
         )
         off_m = self._rule.radius_m + 1.5 * self._sensors.position_error_m + _SAME_M
-        gaps_NB2 = offsets_N2[:, None] - ahead_B2
-        return np.asarray((gaps_NB2**2).sum(axis=2) < (off_m + flown_B) ** 2)
-
-
-_NONE = np.empty((0, 2))
+        across_NB = offsets_N2[:, :1] - ahead_B2[:, 0]
+        up_NB = offsets_N2[:, 1:] - ahead_B2[:, 1]
+        return np.asarray(across_NB**2 + up_NB**2 < (off_m + flown_B) ** 2)
 
 
 def _push(offsets_N2: Floats, hull_m: float) -> Floats:
     """Away from everything that is nearer than the hull, faster the nearer it is."""
-    depth_N = np.maximum(hull_m - np.hypot(*offsets_N2.T), 0.0)
-    if not depth_N.any():
+    far_N = np.hypot(offsets_N2[:, 0], offsets_N2[:, 1])
+    near_N = far_N < hull_m
+    if not near_N.any():
         return np.zeros(2)
-    way_2 = -(_unit(offsets_N2) * depth_N[:, None]).sum(axis=0)
-    return np.asarray(_unit(way_2[None])[0] * depth_N.max() * _PUSH_PER_S)
+    depth_N = hull_m - far_N[near_N]
+    ways_N2 = offsets_N2[near_N] / np.maximum(far_N[near_N], 1e-9)[:, None]
+    way_2 = -(ways_N2 * depth_N[:, None]).sum(axis=0)
+    length = float(np.hypot(way_2[0], way_2[1]))
+    return np.asarray(way_2 / max(length, 1e-9) * depth_N.max() * _PUSH_PER_S)
 
 
-def _unit(vectors_N2: Floats) -> Floats:
-    return np.asarray(vectors_N2 / np.maximum(np.hypot(*vectors_N2.T), 1e-9)[:, None])
-
-
-def _squares(points_N2: Floats) -> np.ndarray:
-    """The numbers of the small squares that points lie in."""
-    at = np.floor(points_N2 / _SAME_M).astype(np.int64)
-    return np.asarray(at[:, 0] * _STRIDE + at[:, 1])
-
-
-def _nearest_a_sector(offsets_M2: Floats) -> Floats:
+def _nearest_a_sector(offsets_M2: Floats, within_m: float) -> Floats:
     """The nearest in each direction; the others hide behind it."""
-    far_M = np.hypot(offsets_M2[:, 0], offsets_M2[:, 1])
-    near = np.flatnonzero(far_M < _HEED_M)
-    near = near[far_M[near].argsort()]
+    square_M = offsets_M2[:, 0] ** 2 + offsets_M2[:, 1] ** 2
+    near = np.flatnonzero(square_M < within_m**2)
+    near = near[square_M[near].argsort()]
     ways_M = np.arctan2(offsets_M2[near, 1], offsets_M2[near, 0])
     sectors = np.floor(ways_M * (_SECTORS / (2 * np.pi))).astype(np.int64)
     first = np.full(_SECTORS + 1, -1)

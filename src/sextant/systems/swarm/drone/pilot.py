@@ -26,7 +26,7 @@ from sextant.systems.swarm.drone.obstacles import Obstacles
 from sextant.systems.swarm.drone.perception import Detector, OnnxDetector
 from sextant.systems.swarm.drone.planner import Planner, Ways
 from sextant.systems.swarm.drone.promises import Promises
-from sextant.systems.swarm.drone.safety import SafetyRule, nearest_allowed
+from sextant.systems.swarm.drone.safety import Going, SafetyRule, nearest_allowed
 from sextant.systems.swarm.world.grid import Floats
 from sextant.systems.swarm.world.ground import CameraRule
 from sextant.systems.swarm.world.sensors import Readings, SensorRule
@@ -77,6 +77,7 @@ class Act:
 PLAN_TICKS, WORD_TICKS, VERSION_TICKS = 8, 2, 4
 """A drone plans and bids, says a word, and says all that it believes, once in so many ticks."""
 _MAP_TICKS = 2
+_TARGET_TICKS = 10
 _CHANGES_A_WORD = 256
 
 _STUCK_S = 2.5
@@ -310,9 +311,8 @@ class Pilot:
         going_K2 = np.stack([readings.velocity_2, self._setpoint_2])
         bounds = self._obstacles.bounds(at_2, going_K2, others, now_s)
         limit_m_s = self._promises.limit_m_s(now_s)
-        return nearest_allowed(
-            wanted_2, bounds, rule, velocity_2=readings.velocity_2, limit_m_s=limit_m_s
-        )
+        going = Going(velocity_2=readings.velocity_2, setpoint_2=self._setpoint_2)
+        return nearest_allowed(wanted_2, bounds, rule, going=going, limit_m_s=limit_m_s)
 
     def _heading(self) -> int | None:
         """Where to: aside if somebody must pass, else the goal."""
@@ -353,7 +353,7 @@ class Pilot:
             changes=tuple(self._news(now_s)),
             versions=self.shared.versions() if full else None,
             beliefs=self.auction.beliefs(now_s) if full else None,
-            estimates=self.targets.estimates() if full else {},
+            estimates=self.targets.estimates() if self._tick % _TARGET_TICKS < WORD_TICKS else {},
         ).pack()
 
     def _news(self, now_s: float) -> list[Change]:
@@ -363,9 +363,9 @@ class Pilot:
         if not told:
             return []
         known = self.shared.versions()
-        lacking = {source: min(versions.get(source, 0) for versions in told) for source in known}
         first = min([*alive, self.rule.name]) == self.rule.name
+        lacking = dict(known)
         for source in known:
-            if source != self.rule.name and (source in alive or not first):
-                lacking[source] = known[source]
+            if source == self.rule.name or (first and source not in alive):
+                lacking[source] = min(versions.get(source, 0) for versions in told)
         return list(self.shared.news_for(lacking, _CHANGES_A_WORD))

@@ -1,6 +1,6 @@
 """Where to fly: what is left to do, sector by sector, and the shortest way there.
 
-Shape suffixes: C cells of the chart.
+Shape suffixes: C cells of the chart, W points of a way, S samples on a line.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Planner:
         rows, columns = np.divmod(np.arange(chart.num_cells), chart.columns)
         across = -(-chart.columns // self._sides)
         self._sector_C = rows // self._sides * across + columns // self._sides
+        self._last: tuple[Ways, int, Floats] | None = None
 
     def ways(self, position_2: Floats, avoid_N2: Floats, avoid_m: float) -> Ways:
         """The shortest ways over cells that are known to be free.
@@ -98,19 +99,27 @@ class Planner:
 
     def ahead(self, position_2: Floats, ways: Ways, cell: int) -> Floats:
         """The point to steer for: as far along the way as a straight line stays on free cells."""
-        path = ways.path(cell)
-        best = self._chart.centres(np.array(path[min(1, len(path) - 1)]))
-        for step in path[1:]:
-            point_2 = self._chart.centres(np.array(step))
-            far_m = float(np.hypot(*(point_2 - position_2)))
-            if far_m > _LOOK_M + self._chart.cell_m:
-                break
-            along = np.linspace(0.0, 1.0, max(2, int(4 * far_m / self._chart.cell_m)))
-            cells = self._chart.cells(position_2 + along[:, None] * (point_2 - position_2))
-            # Its own cell may be one that is too near a wall to plan through.
-            if ways.clear_C[cells[(cells >= 0) & (cells != ways.start)]].all():
-                best = point_2
-        return best
+        points_W2 = self._points(ways, cell)
+        gaps_W2 = points_W2 - position_2
+        far_W = np.hypot(gaps_W2[:, 0], gaps_W2[:, 1])
+        too_far = far_W > _LOOK_M + self._chart.cell_m
+        count = int(too_far.argmax()) if too_far.any() else len(points_W2)
+        if not count:
+            return np.asarray(points_W2[0])
+        along_S = np.linspace(0.0, 1.0, max(2, int(4 * far_W[:count].max() / self._chart.cell_m)))
+        cells_WS = self._chart.cells(position_2 + along_S[:, None] * gaps_W2[:count, None])
+        # Its own cell may be one that is too near a wall to plan through.
+        clear_WS = ways.clear_C[cells_WS] | (cells_WS < 0) | (cells_WS == ways.start)
+        seen = np.flatnonzero(clear_WS.all(axis=1))
+        return np.asarray(points_W2[seen[-1] if len(seen) else 0])
+
+    def _points(self, ways: Ways, cell: int) -> Floats:
+        """The way's points after the start, kept until the next plan."""
+        if self._last is None or self._last[0] is not ways or self._last[1] != cell:
+            path = ways.path(cell)
+            points_W2 = self._chart.centres(np.array(path[1:] or path, np.int64))
+            self._last = ways, cell, points_W2
+        return self._last[2]
 
     def _passable(self) -> np.ndarray:
         """Known to be free, and far enough from what is not."""

@@ -142,7 +142,7 @@ def pilot_rule(orders: DroneOrders) -> PilotRule:
         period_s=orders.period_s,
         battery_s=orders.battery_s,
         fresh_s=max(_FRESH_S, _FRESH_PERIODS * orders.period_s),
-        safety=SafetyRule(react_s=_REACT_PERIODS * orders.period_s),
+        safety=SafetyRule(react_s=_REACT_PERIODS * orders.period_s, late_s=orders.period_s),
     )
 
 

@@ -38,7 +38,8 @@ class SafetyRule:
         speed_m_s: the fastest anybody flies.
         brake_m_s2: deceleration that is certain.
         response_s: the autopilot closes a velocity error in about this time.
-        react_s: from a reading to the setpoint that it leads to acting: two ticks.
+        react_s: from a reading to the setpoint of the next one acting: two ticks.
+        late_s: how long of it the setpoint before may still act.
     """
 
     radius_m: float = 0.3
@@ -47,21 +48,45 @@ class SafetyRule:
     brake_m_s2: float = 6.5
     response_s: float = 0.15
     react_s: float = 0.1
+    late_s: float = 0.0
 
     def stopping_m(self, speed_m_s: Floats) -> Floats:
-        """Metres to a stop from a speed.
+        """Metres to a stop from a speed, one reaction later."""
+        return np.asarray(speed_m_s * self.react_s + self.braking_m(speed_m_s))
+
+    def braking_m(self, speed_m_s: Floats) -> Floats:
+        """Metres to a stop from a speed, once the setpoint is zero.
 
         At first the brake is full, down to v0 = brake * response; then the autopilot's error decays
         with its time constant: (v^2 - v0^2) / 2a + v0 * response, or v * response below v0.
         """
         knee = self.brake_m_s2 * self.response_s
         over = np.maximum(speed_m_s**2 - knee**2, 0.0) / (2.0 * self.brake_m_s2)
-        tail = np.minimum(speed_m_s, knee) * self.response_s
-        return np.asarray(speed_m_s * self.react_s + over + tail)
+        return np.asarray(over + np.minimum(speed_m_s, knee) * self.response_s)
+
+    def swerve(
+        self, velocity_2: Floats, setpoints_K2: Floats, seconds: float
+    ) -> tuple[Floats, Floats]:
+        """Where a drone comes by following setpoints for a time, and how fast it is then [K, 2].
+
+        The brake's acceleration turns the velocity straight towards the setpoint, in full down to
+        an error of v0 and then with the autopilot's time constant.
+        """
+        change_K2 = setpoints_K2 - velocity_2
+        error_K = _lengths(change_K2)
+        knee = self.brake_m_s2 * self.response_s
+        full_K = np.clip((error_K - knee) / self.brake_m_s2, 0.0, seconds)
+        left_K = error_K - self.brake_m_s2 * full_K
+        decay_K = np.exp((full_K - seconds) / self.response_s)
+        lag_K = (error_K - 0.5 * self.brake_m_s2 * full_K) * full_K
+        lag_K += left_K * self.response_s * (1.0 - decay_K)
+        ways_K2 = change_K2 / np.maximum(error_K, 1e-9)[:, None]
+        come_K2 = setpoints_K2 * seconds - ways_K2 * lag_K[:, None]
+        return come_K2, setpoints_K2 - ways_K2 * (left_K * decay_K)[:, None]
 
     def extents_m(self, velocities_K2: Floats, ways_L2: Floats) -> Floats:
         """How far the ways to a stop lead along unit vectors [K, L]; 0 for those that lead away."""
-        speeds_K = np.hypot(*velocities_K2.T)
+        speeds_K = _lengths(velocities_K2)
         ways_K2 = velocities_K2 / np.maximum(speeds_K, 1e-9)[:, None]
         along_KL = np.maximum(ways_K2 @ ways_L2.T, 0.0)
         return np.asarray(self.stopping_m(speeds_K)[:, None] * along_KL)
@@ -92,23 +117,52 @@ class Bounds:
     push_2: Floats
     over_m: float = -np.inf
 
-    def allow(self, velocities_K2: Floats, rule: SafetyRule) -> np.ndarray:
-        """Which velocities keep to all bounds [K]."""
-        return np.asarray(self.excess_m(velocities_K2, rule) <= 1e-9)
+    def excess_m(
+        self, velocities_K2: Floats, rule: SafetyRule, going: Going | None = None
+    ) -> Floats:
+        """By how much the way to a stop breaks the worst bound [K]; 0 is allowed.
 
-    def excess_m(self, velocities_K2: Floats, rule: SafetyRule) -> Floats:
-        """By how much the straight way to a stop breaks the worst bound [K]; 0 is allowed."""
-        speeds_K = np.hypot(*velocities_K2.T)
-        stops_K = rule.stopping_m(speeds_K)
-        ways_K2 = velocities_K2 / np.maximum(speeds_K, 1e-9)[:, None]
-        ahead_KM = ways_K2 @ self.points_M2.T
-        along_KM = np.clip(ahead_KM, 0.0, stops_K[:, None])
+        Straight on, as if the drone had the velocity at once; and, where it is known how it flies,
+        along the swerve from that to a stop, which may take it nearer than either velocity alone.
+        """
+        stops_K = rule.stopping_m(_lengths(velocities_K2))
+        worst_K = self._touch(np.zeros(2), _scaled(velocities_K2, stops_K), self.hulls_M)
+        if len(self.ways_L2):
+            over_K = (rule.extents_m(velocities_K2, self.ways_L2) - self.gaps_L).max(axis=1)
+            # The proof for what may move knows no smaller breach.
+            worst_K = np.maximum(worst_K, np.where(over_K > _NOTHING_M, np.inf, over_K))
+        if going is None or not len(self.points_M2):
+            return worst_K
+        from_2, velocity_2 = rule.swerve(going.velocity_2, going.setpoint_2[None], rule.late_s)
+        bend_K2, after_K2 = rule.swerve(velocity_2[0], velocities_K2, rule.react_s - rule.late_s)
+        bend_K2 = bend_K2 + from_2
+        rest_K2 = _scaled(after_K2, rule.braking_m(_lengths(after_K2)))
+        hulls_M = self.hulls_M - _SWERVE_M
+        worst_K = np.maximum(worst_K, self._touch(from_2[0], bend_K2 - from_2, hulls_M))
+        return np.maximum(worst_K, self._touch(bend_K2, rest_K2, hulls_M))
+
+    def _touch(self, starts_K2: Floats, ways_K2: Floats, hulls_M: Floats) -> Floats:
+        """By how much straight ways come too near to what stands [K]."""
+        if not len(self.points_M2):
+            return np.full(len(ways_K2), -np.inf)
+        lengths_K = np.maximum(_lengths(ways_K2), 1e-9)
+        units_K2 = ways_K2 / lengths_K[:, None]
+        starts_K2 = np.broadcast_to(starts_K2, ways_K2.shape)
+        across_KM = self.points_M2[:, 0] - starts_K2[:, :1]
+        up_KM = self.points_M2[:, 1] - starts_K2[:, 1:]
+        ahead_KM = across_KM * units_K2[:, :1] + up_KM * units_K2[:, 1:]
+        along_KM = np.minimum(np.maximum(ahead_KM, 0.0), lengths_K[:, None])
         # |p - along w|^2 = |p|^2 - 2 along (p . w) + along^2
-        square_KM = (self.points_M2**2).sum(axis=1) + along_KM * (along_KM - 2.0 * ahead_KM)
-        nearest_KM = np.sqrt(np.maximum(square_KM, 0.0))
-        touch_K = (self.hulls_M - nearest_KM).max(axis=1, initial=-np.inf)
-        over_KL = rule.extents_m(velocities_K2, self.ways_L2) - self.gaps_L
-        return np.asarray(np.maximum(touch_K, over_KL.max(axis=1, initial=-np.inf)))
+        square_KM = across_KM**2 + up_KM**2 + along_KM * (along_KM - 2.0 * ahead_KM)
+        return np.asarray((hulls_M - np.sqrt(np.maximum(square_KM, 0.0))).max(axis=1))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Going:
+    """How a drone flies: its velocity, and the setpoint that acts until a new one comes."""
+
+    velocity_2: Floats
+    setpoint_2: Floats
 
 
 def nearest_allowed(
@@ -116,10 +170,10 @@ def nearest_allowed(
     bounds: Bounds,
     rule: SafetyRule,
     *,
-    velocity_2: Floats | None = None,
+    going: Going | None = None,
     limit_m_s: float | None = None,
 ) -> Floats:
-    """The allowed velocity nearest to the wanted one; where none is, a stop.
+    """The allowed velocity nearest to the wanted one; where none is, the one that breaks least.
 
     Candidates are the wanted velocity, parts of it, those turned a little, standing still, and a
     fan of speeds all around.
@@ -128,26 +182,43 @@ def nearest_allowed(
         wanted_2: the wish.
         bounds: to keep to.
         rule: what stopping takes.
-        velocity_2: the drone's own; who flies, and must brake, does nothing else.
+        going: how the drone flies; who flies, and must brake, does nothing else.
         limit_m_s: the speed that the drone has promised not to exceed.
     """
-    if velocity_2 is not None and bounds.over_m > _TOLERANCE_M and _length(velocity_2) > _SLOW_M_S:
+    must_brake = bounds.over_m > _TOLERANCE_M
+    if must_brake and going is not None and _length(going.velocity_2) > _SLOW_M_S:
         return np.zeros(2)
     limit_m_s = rule.speed_m_s if limit_m_s is None else limit_m_s
     wanted_2 = wanted_2 + bounds.push_2
     wanted_2 = wanted_2 * min(1.0, limit_m_s / max(_length(wanted_2), 1e-9))
+    if bounds.excess_m(wanted_2[None], rule, going)[0] <= _NOTHING_M:
+        return wanted_2
     candidates_K2 = np.concatenate([(_TURNS @ wanted_2).reshape(-1, 2), _fan(limit_m_s)])
-    excess_K = bounds.excess_m(candidates_K2, rule)
+    excess_K = bounds.excess_m(candidates_K2, rule, going)
     cost_K = ((candidates_K2 - wanted_2) ** 2).sum(axis=1)
-    allowed_K = excess_K <= 1e-9
+    allowed_K = excess_K <= _NOTHING_M
     if allowed_K.any():
         return np.asarray(candidates_K2[np.where(allowed_K, cost_K, np.inf).argmin()])
-    return np.zeros(2)
+    least = excess_K <= excess_K.min() + _NOTHING_M
+    return np.asarray(candidates_K2[np.where(least, cost_K, np.inf).argmin()])
 
 
 _TOLERANCE_M = 0.02
 _SLOW_M_S = 0.3
+_NOTHING_M = 1e-9
+_SWERVE_M = 0.03
+"""A velocity is read with an error, so what it says of the way to a stop has one as well."""
 _PARTS = np.array([1.0, 0.75, 0.5, 0.25, 0.1, 0.0])
+
+
+def _lengths(vectors_K2: Floats) -> Floats:
+    """Of vectors [K, 2]."""
+    return np.asarray(np.hypot(vectors_K2[:, 0], vectors_K2[:, 1]))
+
+
+def _scaled(vectors_K2: Floats, lengths_K: Floats) -> Floats:
+    """Vectors of the same directions and other lengths."""
+    return np.asarray(vectors_K2 * (lengths_K / np.maximum(_lengths(vectors_K2), 1e-9))[:, None])
 
 
 def _turns() -> Floats:

@@ -13,6 +13,7 @@ from sextant.systems.swarm.drone.safety import SafetyRule
 from sextant.systems.swarm.world.grid import Floats, Grid, Layer
 
 _LEAST_CELL_M = 0.25
+_BLOCK_CELLS = 4096
 
 
 def chart_of(grid: Grid) -> Chart:
@@ -31,11 +32,17 @@ def reachable(layer: Layer, chart: Chart, starts_N2: Floats, clearance_m: float)
     """The cells of a chart that a drone can fly to from some start [C]."""
     from scipy import ndimage
 
-    centres = chart.centres(np.arange(chart.num_cells))
-    free = np.array([layer.distance(point, clearance_m) > clearance_m for point in centres])
+    free = _free(layer, chart, clearance_m)
     labels, _ = ndimage.label(free.reshape(chart.rows, chart.columns))
     from_starts = labels.ravel()[chart.cells(starts_N2)]
     return np.asarray(np.isin(labels.ravel(), from_starts[from_starts > 0]))
+
+
+def _free(layer: Layer, chart: Chart, clearance_m: float) -> np.ndarray:
+    """The cells of a chart whose middle is farther than so much from anything [C]."""
+    blocks = np.array_split(np.arange(chart.num_cells), -(-chart.num_cells // _BLOCK_CELLS))
+    far = [layer.distances(chart.centres(block), clearance_m) for block in blocks]
+    return np.concatenate(far) > clearance_m
 
 
 def starts_on(layer: Layer, chart: Chart, count: int, rule: SafetyRule, seed: int) -> Floats:
@@ -48,8 +55,7 @@ def starts_on(layer: Layer, chart: Chart, count: int, rule: SafetyRule, seed: in
 
     apart_m = 2 * (rule.radius_m + rule.margin_m) + 0.3
     centres = chart.centres(np.arange(chart.num_cells))
-    near_m = rule.radius_m + rule.margin_m + 0.05
-    free = np.array([layer.distance(point, near_m) > near_m for point in centres])
+    free = _free(layer, chart, rule.radius_m + rule.margin_m + 0.05)
     labels, num = ndimage.label(free.reshape(chart.rows, chart.columns))
     if not num:
         raise InputError("no place on the map is wide enough for a drone", where="--map")

@@ -1,6 +1,6 @@
 """Bodies: points with bounded acceleration, drag, wind, and a battery. All drones at once.
 
-Shape suffixes: N drones.
+Shape suffixes: N drones, B steps drawn ahead.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sextant.systems.swarm.world.grid import Floats
+
+_BLOCK = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +48,7 @@ class Bodies:
     wind_N2: Floats
     battery_N: Floats
     streams: list[np.random.Generator] = field(repr=False)
+    _gusts_BN2: Floats = field(repr=False)
 
     @classmethod
     def at(cls, positions_N2: Floats, streams: list[np.random.Generator]) -> Bodies:
@@ -57,6 +60,7 @@ class Bodies:
             wind_N2=still,
             battery_N=np.ones(len(positions_N2)),
             streams=streams,
+            _gusts_BN2=np.empty((0, *positions_N2.shape)),
         )
 
     def step(self, setpoints_N2: Floats, rule: BodyRule, dt_s: float) -> None:
@@ -76,7 +80,7 @@ class Bodies:
             drag_N2 = rule.drag_per_s * (self.wind_N2 - self.velocities_N2)
             self.velocities_N2 = self.velocities_N2 + h * (push_N2 + drag_N2)
             self.positions_N2 = self.positions_N2 + h * self.velocities_N2
-        speed_N = np.hypot(*self.velocities_N2.T) / rule.speed_m_s
+        speed_N = _lengths(self.velocities_N2) / rule.speed_m_s
         drain_N = (1.0 + rule.motion_share * speed_N) * dt_s / rule.battery_s
         self.battery_N = np.maximum(self.battery_N - drain_N, 0.0)
 
@@ -84,14 +88,20 @@ class Bodies:
         """Wind as an Ornstein-Uhlenbeck process, cut at three deviations."""
         keep = float(np.exp(-dt_s / rule.gust_s))
         spread = rule.wind_m_s * float(np.sqrt(1.0 - keep * keep))
-        fresh_N2 = np.stack([stream.standard_normal(2) for stream in self.streams])
+        if not len(self._gusts_BN2):
+            drawn = [stream.standard_normal((_BLOCK, 2)) for stream in self.streams]
+            self._gusts_BN2 = np.stack(drawn, axis=1)
+        fresh_N2, self._gusts_BN2 = self._gusts_BN2[0], self._gusts_BN2[1:]
         bound = 3.0 * rule.wind_m_s
         self.wind_N2 = np.clip(keep * self.wind_N2 + spread * fresh_N2, -bound, bound)
 
 
 def limited(vectors_N2: Floats, most: float) -> Floats:
     """The vectors, those that are longer than `most` cut to it."""
-    lengths_N = np.hypot(*vectors_N2.T)
-    scale_N = np.where(lengths_N > most, most / np.maximum(lengths_N, 1e-12), 1.0)
+    scale_N = most / np.maximum(_lengths(vectors_N2), most)
     scaled: Floats = vectors_N2 * scale_N[:, None]
     return scaled
+
+
+def _lengths(vectors_N2: Floats) -> Floats:
+    return np.asarray(np.hypot(vectors_N2[:, 0], vectors_N2[:, 1]))

@@ -98,19 +98,23 @@ class Layer:
 
     def distance(self, point_2: Floats, within_m: float) -> float:
         """Metres from a point to the nearest blocked square; infinite beyond `within_m`."""
-        reach = int(np.ceil(within_m / self.cell_m)) + 1
-        row, column = (int(v) for v in self.cells(point_2))
-        rows, columns = np.meshgrid(
-            np.arange(row - reach, row + reach + 1),
-            np.arange(column - reach, column + reach + 1),
-            indexing="ij",
-        )
-        hit = self.blocked(rows, columns)
-        if not hit.any():
-            return float("inf")
-        gaps = np.abs(self.centres(rows[hit], columns[hit]) - point_2) - 0.5 * self.cell_m
-        nearest = float(np.hypot(*np.maximum(gaps, 0.0).T).min())
-        return nearest if nearest <= within_m else float("inf")
+        return float(self.distances(point_2[None], within_m)[0])
+
+    def distances(self, points_N2: Floats, within_m: float) -> Floats:
+        """Metres from points to the nearest blocked square; infinite beyond `within_m`."""
+        reach = int(np.ceil(within_m / self.cell_m))
+        around = np.arange(-reach, reach + 1)
+        rows_N, columns_N = self.cells(points_N2)
+        rows_NA, columns_NA = rows_N[:, None] + around, columns_N[:, None] + around
+        blocked_NAA = self.blocked(rows_NA[:, :, None], columns_NA[:, None, :])
+        # How far off each row and column of cells is, one axis at a time.
+        at_N2 = (points_N2 - np.asarray(self.origin_m)) / self.cell_m - 0.5
+        up_NA = np.maximum(np.abs(rows_NA - at_N2[:, 1:]) - 0.5, 0.0)
+        across_NA = np.maximum(np.abs(columns_NA - at_N2[:, :1]) - 0.5, 0.0)
+        square_NAA = up_NA[:, :, None] ** 2 + across_NA[:, None, :] ** 2
+        square_N = np.where(blocked_NAA, square_NAA, np.inf).min(axis=(1, 2))
+        nearest_N = np.sqrt(square_N) * self.cell_m
+        return np.where(nearest_N <= within_m, nearest_N, np.inf)
 
     def _clipped(
         self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]

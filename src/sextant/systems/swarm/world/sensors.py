@@ -1,15 +1,18 @@
 """What a drone is told: its own readings, with their errors.
 
-Shape suffixes: R rays, P pixels.
+Shape suffixes: N drones, B steps drawn ahead, R rays, P pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sextant.systems.swarm.world.grid import Floats
+
+_BLOCK = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,16 +74,24 @@ def bounded_normal(stream: np.random.Generator, shape: int, deviation: float) ->
 
 
 class Drift:
-    """The slow part of a position's error: a process that returns to zero."""
+    """The slow part of each drone's position error: processes that return to zero.
 
-    def __init__(self, rule: SensorRule, stream: np.random.Generator) -> None:
-        self._rule, self._stream = rule, stream
-        self.error_2 = bounded_normal(stream, 2, rule.drift_m)
+    Attributes:
+        error_N2: metres, now.
+    """
+
+    def __init__(self, rule: SensorRule, streams: Sequence[np.random.Generator]) -> None:
+        self._rule, self._streams = rule, streams
+        self._fresh_BN2: Floats = np.empty((0, len(streams), 2))
+        self.error_N2 = np.stack([bounded_normal(stream, 2, rule.drift_m) for stream in streams])
 
     def step(self, dt_s: float) -> None:
         """Let time pass."""
         keep = float(np.exp(-dt_s / self._rule.drift_s))
         spread = self._rule.drift_m * float(np.sqrt(1.0 - keep * keep))
         bound = 3.0 * self._rule.drift_m
-        fresh_2 = spread * self._stream.standard_normal(2)
-        self.error_2 = np.clip(keep * self.error_2 + fresh_2, -bound, bound)
+        if not len(self._fresh_BN2):
+            drawn = [stream.standard_normal((_BLOCK, 2)) for stream in self._streams]
+            self._fresh_BN2 = np.stack(drawn, axis=1)
+        fresh_N2, self._fresh_BN2 = self._fresh_BN2[0], self._fresh_BN2[1:]
+        self.error_N2 = np.clip(keep * self.error_N2 + spread * fresh_N2, -bound, bound)

@@ -20,7 +20,7 @@ from sextant.systems.swarm.world.sensors import Drift, Readings, SensorRule, bou
 _STEP_S = 0.01
 # Names of random streams: each drone's wind, sensors and camera have one of their own, so that no
 # reading depends on who else was asked for one.
-_GROUND, _WIND, _SENSORS, _CAMERA = range(4)
+_GROUND, _WIND, _SENSORS, _CAMERA, _DRIFT = range(5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class World:
         self.ground = Ground(rule.camera, texture(self._stream(_GROUND, 0)), targets_T2)
         self._senses = [self._stream(_SENSORS, n) for n in numbers]
         self._cameras = [self._stream(_CAMERA, n) for n in numbers]
-        self._drifts = [Drift(rule.sensors, stream) for stream in self._senses]
+        self._drift = Drift(rule.sensors, [self._stream(_DRIFT, n) for n in numbers])
         self._touching: set[tuple[int, int | None]] = set()
 
     def step(self, setpoints_N2: Floats, dt_s: float) -> None:
@@ -80,8 +80,7 @@ class World:
             self.bodies.velocities_N2[landed_N] = 0.0
             self.now_s += dt_s / num_steps
             self._collide()
-        for drift in self._drifts:
-            drift.step(dt_s)
+        self._drift.step(dt_s)
 
     def land(self, drone: int) -> None:
         """A drone comes down where it is, and is in nobody's way any more."""
@@ -121,7 +120,7 @@ class World:
     def _readings(self, drone: int, ranges_R: Floats, *, frame: bool) -> Readings:
         rule, stream = self.rule.sensors, self._senses[drone]
         at_2 = self.bodies.positions_N2[drone]
-        error_2 = self._drifts[drone].error_2 + bounded_normal(stream, 2, rule.position_noise_m)
+        error_2 = self._drift.error_N2[drone] + bounded_normal(stream, 2, rule.position_noise_m)
         velocity_error_2 = bounded_normal(stream, 2, rule.velocity_noise_m_s)
         noisy_R = ranges_R + bounded_normal(stream, rule.rays, rule.range_noise_m)
         lost_R = stream.random(rule.rays) < rule.dropout_probability
@@ -139,16 +138,17 @@ class World:
         """Note who touches what; a touch counts once until it ends."""
         at_N2, radius_m = self.bodies.positions_N2, self.rule.radius_m
         touching: set[tuple[int, int | None]] = set()
-        near_N = (self.layer.clearance(at_N2) < radius_m) & self.flying_N
-        for drone in np.flatnonzero(near_N):
-            if self.layer.distance(at_N2[drone], radius_m) < radius_m:
-                touching.add((int(drone), None))
-        gaps_NN = np.hypot(*(at_N2[:, None] - at_N2[None, :]).transpose(2, 0, 1))
-        apart_NN = ~(self.flying_N[:, None] & self.flying_N[None, :])
-        gaps_NN[apart_NN | np.eye(len(at_N2), dtype=np.bool_)] = np.inf
-        self.least_gap_m = min(self.least_gap_m, float(gaps_NN.min(initial=np.inf)))
-        for one, two in np.argwhere(np.triu(gaps_NN < 2 * radius_m)):
-            touching.add((int(one), int(two)))
+        flying = np.flatnonzero(self.flying_N)
+        walls_N = self.layer.distances(at_N2[flying], radius_m)
+        touching |= {(int(drone), None) for drone in flying[walls_N < radius_m]}
+        up_N2 = at_N2[flying]
+        gaps_NN = np.hypot(*(up_N2[:, None] - up_N2[None, :]).transpose(2, 0, 1))
+        np.fill_diagonal(gaps_NN, np.inf)
+        least_m = float(gaps_NN.min(initial=np.inf))
+        self.least_gap_m = min(self.least_gap_m, least_m)
+        if least_m < 2 * radius_m:
+            for one, two in np.argwhere(np.triu(gaps_NN < 2 * radius_m)):
+                touching.add((int(flying[one]), int(flying[two])))
         for who, met in sorted(touching - self._touching, key=str):
             self.collisions.append(Collision(at_s=self.now_s, drone=who, other=met))
         self._touching = touching

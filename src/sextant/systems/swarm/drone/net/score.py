@@ -26,13 +26,13 @@ def fly_over(detector: Detector, rule: CameraRule, seed: int) -> tuple[int, int,
     stream, sensors = np.random.default_rng((seed, 77)), SensorRule()
     targets_T2 = stream.uniform(1.0, SIDE_M - 1.0, (_TARGETS, 2))
     ground, gathered = Ground(rule, texture(stream), targets_T2), Targets(0)
-    drift, taken_s = Drift(sensors, stream), []
+    drift, taken_s = Drift(sensors, [stream]), []
     for lane, y in enumerate(np.arange(_LANE_M / 2, SIDE_M, _LANE_M)):
         along = np.arange(0.0, SIDE_M, _STEP_M)
         for x in along if lane % 2 == 0 else along[::-1]:
             at_2 = np.array([x, y])
             drift.step(_FRAME_S)
-            told_2 = at_2 + drift.error_2 + bounded_normal(stream, 2, sensors.position_noise_m)
+            told_2 = at_2 + drift.error_N2[0] + bounded_normal(stream, 2, sensors.position_noise_m)
             patch_PP = ground.patch(at_2, stream)
             begun_s = time.perf_counter()
             sightings = detector.detect(patch_PP)
