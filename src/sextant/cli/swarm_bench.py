@@ -79,11 +79,10 @@ def _measured(args: argparse.Namespace, folder: Path, lasts_s: float) -> dict[st
 
     flown = bench.placements(ground, folder, told)
     stages_s = flown["onboard"]["stages_p50_s"]
-    return {
-        "placements": flown,
-        "break_even": bench.break_evens(ground, folder, stages_s, told),
-        "single_point_of_failure": bench.single_point(ground, folder, told),
-    }
+    found: dict[str, Any] = {"placements": flown}
+    found["break_even"] = bench.break_evens(ground, folder, stages_s, told)
+    found["single_point_of_failure"] = bench.single_point(ground, folder, told)
+    return found
 
 
 def _say(found: dict[str, Any]) -> None:

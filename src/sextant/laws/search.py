@@ -15,13 +15,21 @@ def sweep_s(
     return area_m2 / (drones * width_m * speed_m_per_s * efficiency)
 
 
-def auction_s(*, bundle: int, bid_s: float, tell_s: float, loss_probability: float) -> float:
-    """How long a consensus-based bundle auction takes where all hear all.
+def auction_s(*, bid_s: float, tell_s: float, loss_probability: float) -> float:
+    """How long a consensus-based bundle auction takes to settle, where all hear all.
 
-    The first bids come within a round of bidding. After each round of telling at least one more
-    place of every bundle stands, and whoever was outbid bids again in the next round of bidding,
-    half of one later on average; a word that is lost is told again.
+    Drones bid in turn within a round, each knowing what those before it told. Who is outbid by one
+    after it bids again a round later, and tells so; a word that is lost is told again.
     Source: Choi, Brunet and How 2009, Consensus-based decentralized auctions, IEEE T-RO 25(4):
-    rounds grow with the tasks to settle times the network's diameter, which is 1 here.
+    rounds grow with the network's diameter, which is 1 here.
     """
-    return bid_s + bundle * (0.5 * bid_s + tell_s / (1.0 - loss_probability))
+    return bid_s + tell_s / (1.0 - loss_probability)
+
+
+def queued_s(tick_s: float, *, drones: int, cores: int) -> float:
+    """How long a tick takes on average where all drones of one machine wake at once.
+
+    Each core works through `drones / cores` ticks, so the mean is done after half of those and half
+    of its own: `tick * (drones / cores + 1) / 2`.
+    """
+    return tick_s * (max(1.0, drones / cores) + 1.0) / 2.0

@@ -21,6 +21,7 @@ from sextant.systems.swarm.trials import (
 DODGE = Dodge(period_s=0.05, sensing_m=8.0, radius_m=0.3, acceleration_m_s2=20.0)
 SHAPE = SwarmShape(
     drones=4,
+    cores=2,
     period_s=0.05,
     area_m2=900.0,
     width_m=4.5,
@@ -28,7 +29,6 @@ SHAPE = SwarmShape(
     word_ticks=2,
     belief_ticks=4,
     plan_ticks=8,
-    bundle=3,
     start_gap_m=1.4,
     sensing_m=8.0,
     dodge_m=0.9,
@@ -36,7 +36,6 @@ SHAPE = SwarmShape(
 )
 COSTS = MindCosts(
     stages_s=dict.fromkeys(("perceive", "map", "agree", "plan", "control", "speak"), 1e-3),
-    tick_p50_s=4e-3,
     tick_p99_s=9e-3,
     word_bytes=600.0,
     hop_s=2e-4,
@@ -47,7 +46,7 @@ def test_below_falanga_s_bound_nothing_is_hit_and_well_above_it_is() -> None:
     bound_m_s = max_safe_speed_m_per_s(
         latency_s=1.5 * DODGE.period_s,
         sensing_range_m=DODGE.sensing_m,
-        radius_m=DODGE.aside_m,
+        radius_m=DODGE.least_m,
         acceleration_m_per_s2=DODGE.acceleration_m_s2,
     )
     assert collisions_at(0.75 * bound_m_s, DODGE, 2) == 0

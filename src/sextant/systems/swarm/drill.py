@@ -91,7 +91,10 @@ def drill(ground: Ground, folder: Path, faults: Sequence[Fault]) -> Drilled:
     pids: dict[str, int] = {}
     try:
         assert launcher.stdout is not None
-        pids = {**json.loads(launcher.stdout.readline()), LAUNCHER: launcher.pid}
+        told = launcher.stdout.readline()
+        if not told:
+            raise EngineError("the launcher failed")
+        pids = {**json.loads(told), LAUNCHER: launcher.pid}
         flight.listen()
         return _result(flight, *_strike(flight, faults, pids))
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import threading
 import time
@@ -65,6 +66,7 @@ def shape_of(flight: Flight, dodge: Dodge) -> SwarmShape:
     gaps_NN = np.hypot(*(flight.starts_N2[:, None] - flight.starts_N2[None]).transpose(2, 0, 1))
     return SwarmShape(
         drones=flight.drones,
+        cores=len(os.sched_getaffinity(0)),
         period_s=PERIOD_S,
         area_m2=area_m2,
         width_m=camera.view_m - 2.0 * camera.target_m - 2.0 * sensors.position_error_m,
@@ -72,10 +74,9 @@ def shape_of(flight: Flight, dodge: Dodge) -> SwarmShape:
         word_ticks=WORD_TICKS,
         belief_ticks=VERSION_TICKS,
         plan_ticks=PLAN_TICKS,
-        bundle=MOST_TASKS,
         start_gap_m=float(gaps_NN[gaps_NN > 0].min(initial=99.0)),
         sensing_m=dodge.sensing_m,
-        dodge_m=dodge.aside_m,
+        dodge_m=dodge.least_m,
         acceleration_m_per_s2=dodge.acceleration_m_s2,
     )
 
@@ -98,7 +99,6 @@ def unit_costs(ground: Ground) -> MindCosts:
     figures = books.figures()
     return MindCosts(
         stages_s=figures["stages_mean_s"],
-        tick_p50_s=figures["loop_p50_s"],
         tick_p99_s=figures["loop_p99_s"],
         word_bytes=statistics.mean(sizes),
         hop_s=_hop_s(),

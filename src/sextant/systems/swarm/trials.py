@@ -42,9 +42,14 @@ class Dodge:
     margin_m: float = 0.1
 
     @property
+    def least_m(self) -> float:
+        """How far aside it must be when it passes: both radii."""
+        return self.radius_m + 0.5
+
+    @property
     def aside_m(self) -> float:
-        """How far aside it must go: both radii, and the margin."""
-        return self.radius_m + 0.5 + self.margin_m
+        """How far aside it goes."""
+        return self.least_m + self.margin_m
 
 
 def collisions_at(speed_m_s: float, dodge: Dodge, trials: int) -> int:

@@ -22,9 +22,9 @@ EDGE_S, CLOUD_S = 0.008, (0.05, 0.1)
 """Round trips of the textbook: to an edge server, and to a cloud from the best to the usual."""
 LOOPS = (
     Search(period_s=0.05, highest_s=0.1),
-    Search(period_s=2.0, highest_s=4.0, probe_ticks=3, steps=6),
+    Search(period_s=2.0, highest_s=3.0, steps=5, probe_ticks=2, settle_ticks=1),
 )
-_LOST_PERIODS = 8.0
+_LOST_PERIODS = 12.0
 _LOST_S = 10.0
 _STILL_M_S = 0.1
 _LOOK_S = 0.1
@@ -93,6 +93,9 @@ def placements(ground: Ground, folder: Path, told: Callable[[str], None]) -> dic
         try:
             flight.start()
             found[name] = {"round_trip_s": trip_s, **flight.watch(lambda _frame: None)}
+            one = found[name]
+            missed = f"{one['missed_deadlines']} of {one['ticks']} missed"
+            told(f"  {missed}, {one['coverage']:.2f} seen")
         finally:
             flight.close()
     return found
@@ -124,6 +127,7 @@ def break_evens(
         try:
             flight.start()
             measured = break_even(flight, search)
+            told(f"  between {measured}" if measured else "  none is in time")
         finally:
             flight.close()
         rows.append(
@@ -168,17 +172,19 @@ def single_point(ground: Ground, folder: Path, told: Callable[[str], None]) -> d
     """The brain is killed in flight, and a drone where all decide on board."""
     told("killing the brain")
     return {
-        "brain": _kill(ground, folder / "kill-brain", "brain", LinkOrders(round_trip_s=EDGE_S)),
-        "drone": _kill(ground, folder / "kill-drone", "drone-0", None),
+        "brain": _kill(ground, folder / "kill-brain", "brain", told),
+        "drone": _kill(ground, folder / "kill-drone", "drone-0", told),
     }
 
 
-def _kill(ground: Ground, folder: Path, victim: str, link: LinkOrders | None) -> dict[str, Any]:
+def _kill(ground: Ground, folder: Path, victim: str, told: Callable[[str], None]) -> dict[str, Any]:
+    link = LinkOrders(round_trip_s=EDGE_S) if victim == "brain" else None
     flight = ground.flight(folder, link, most_s=3600.0)
     try:
         flight.start()
         _await(lambda: flight.coverage() >= _GROWTH, "the mission does not begin")
         before, at_s = flight.coverage(), _now_s(flight)
+        told(f"  {victim} at {before:.2f} seen")
         flight.kill(victim)
         if link is None:
             # The one that was killed comes down; the others go on.
@@ -227,6 +233,9 @@ def _now_s(flight: Flight) -> float:
 
 
 def _flying(flight: Flight) -> int:
+    if flight.processes["world"].poll() is not None:
+        # The physics ends with the last landing, and tells nothing more.
+        return 0
     truth = flight.truth()
     return flight.drones if truth is None else sum(truth["flying"])
 

@@ -23,6 +23,7 @@ class Search:
         highest_s: a round trip that is certainly too long.
         steps: halvings.
         probe_ticks: of each drone, for each round trip that is tried.
+        settle_ticks: before them, on a near link and on the one that is tried.
         tolerated: the share of the ticks that may come too late.
     """
 
@@ -30,6 +31,7 @@ class Search:
     highest_s: float
     steps: int = 7
     probe_ticks: int = 40
+    settle_ticks: int = 5
     tolerated: float = 0.1
 
 
@@ -59,14 +61,15 @@ def break_even(flight: Flight, search: Search) -> tuple[float, float] | None:
 
     def missed_share(round_trip_s: float) -> float:
         flight.shape(0.0)
-        _after(flight, 2, search.period_s)
+        _after(flight, search.settle_ticks, search.period_s)
         flight.shape(round_trip_s)
-        _after(flight, 2 + math.ceil(round_trip_s / search.period_s), search.period_s)
+        ticks = search.settle_ticks + math.ceil(round_trip_s / search.period_s)
+        _after(flight, ticks, search.period_s)
         before = flight.counts()
         after = _after(flight, search.probe_ticks, search.period_s)
-        ticks = sum(after[name][0] - before[name][0] for name in before)
+        num_ticks = sum(after[name][0] - before[name][0] for name in before)
         missed = sum(after[name][1] - before[name][1] for name in before)
-        return missed / max(1, ticks)
+        return missed / max(1, num_ticks)
 
     await_ticks(flight, lambda counts: len(counts) == flight.drones, _READY_S)
     return bisect(missed_share, search)
