@@ -123,7 +123,7 @@ def break_evens(
     for search in loops:
         told(f"a loop of {search.period_s:g} s: the longest round trip")
         name = f"loop-{search.period_s:g}"
-        flight = ground.flight(folder / name, LinkOrders(), period_s=search.period_s, most_s=3600.0)
+        flight = ground.flight(folder / name, LinkOrders(), period_s=search.period_s, most_s=600.0)
         try:
             flight.start()
             measured = break_even(flight, search)
@@ -179,7 +179,7 @@ def single_point(ground: Ground, folder: Path, told: Callable[[str], None]) -> d
 
 def _kill(ground: Ground, folder: Path, victim: str, told: Callable[[str], None]) -> dict[str, Any]:
     link = LinkOrders(round_trip_s=EDGE_S) if victim == "brain" else None
-    flight = ground.flight(folder, link, most_s=3600.0)
+    flight = ground.flight(folder, link, most_s=600.0)
     try:
         flight.start()
         _await(lambda: flight.coverage() >= _GROWTH, "the mission does not begin")
