@@ -222,6 +222,7 @@ def run_drill(
         stage.index_dir,
         stage.embedder,
         num_shards=shards,
+        fold_at=None,
         progress=progress,
     )
     progress.stage("starting shards", shards)
