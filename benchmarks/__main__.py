@@ -32,6 +32,8 @@ BENCHMARKS = (
     "memory_per_rank",
     "swarm_perception",
     "swarm_missions",
+    "swarm_losses",
+    "swarm_realtime",
 )
 
 SOAKED = ("overload",)

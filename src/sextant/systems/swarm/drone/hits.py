@@ -99,7 +99,7 @@ class Hits:
             self._is_counted_S[slot] = True
             np.add.at(self._count_Q, self._squares_SR[slot][self._counted_SR[slot]], 1)
         for slot in np.flatnonzero(self._is_counted_S & (age_S > _MEMORY_S)):
-            self._forget(slot)
+            self._forget(int(slot))
 
     def _forget(self, slot: int) -> None:
         if self._is_counted_S[slot]:
