@@ -33,6 +33,8 @@ BENCHMARKS = (
     "step_time",
     "swarm_perception",
     "swarm_missions",
+    "swarm_losses",
+    "swarm_realtime",
 )
 
 SOAKED = ("overload", "rehearsals", "training_faults")

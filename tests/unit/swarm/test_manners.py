@@ -57,6 +57,17 @@ def test_the_higher_in_rank_stays() -> None:
     assert standing.rank == 0.0
 
 
+def test_a_place_aside_that_can_no_longer_be_reached_is_given_up() -> None:
+    manners = Manners(2, CHART, 0.95)
+    standing = manners.settle(
+        0.0, AT, None, corridor(3).ways(AT, np.empty((0, 2)), 0.5), [asker(1)]
+    )
+    assert standing.aside is not None
+    closed = corridor().ways(AT, np.empty((0, 2)), 0.5)
+    closed.metres_C[standing.aside] = np.inf
+    assert manners.settle(0.4, AT, None, closed, []).aside is None
+
+
 def test_who_has_waited_long_takes_the_last_place() -> None:
     ways = corridor(3).ways(AT, np.empty((0, 2)), 0.5)
     manners = Manners(0, CHART, 0.95)

@@ -48,6 +48,33 @@ def test_what_is_chosen_stops_before_everything(seed: int) -> None:
     assert (ways @ stop <= gaps + 1e-6).all()
 
 
+@given(seed=st.integers(0, 10_000), speed=st.floats(0.0, 3.0), near=st.floats(0.5, 1.6))
+@settings(max_examples=80, deadline=None)
+def test_a_swerve_that_is_allowed_ends_before_the_wall_in_any_wind(
+    seed: int, speed: float, near: float
+) -> None:
+    """A turn at full speed takes from the brake what it needs to turn."""
+    rng = np.random.default_rng(seed)
+    points = np.stack([np.full(41, near), np.linspace(-4.0, 4.0, 41)], axis=-1)
+    hulls = np.full(41, RULE.radius_m + RULE.margin_m + 0.06)
+    none = np.empty((0, 2))
+    bounds = Bounds(
+        points_M2=points, hulls_M=hulls, ways_L2=none, gaps_L=np.empty(0), push_2=np.zeros(2)
+    )
+    velocity = speed * fan(1, turn=rng.uniform(-np.pi, np.pi))[0]
+    going = Going(velocity_2=velocity, setpoint_2=velocity)
+    setpoint = nearest_allowed(rng.uniform(-3, 3, 2), bounds, RULE, going=going)
+    if bounds.excess_m(setpoint[None], RULE, going)[0] > 0:
+        return  # It is too late for anything, and no earlier choice would have led here.
+    bodies = Bodies.at(np.zeros((1, 2)), [rng])
+    bodies.velocities_N2[0] = velocity
+    bodies.wind_N2 = np.array([[1.5, 0.0]])
+    for tick in range(24):
+        bodies.step(setpoint[None] if tick < 2 else np.zeros((1, 2)), BodyRule(), TICK_S)
+        gap = near - bodies.positions_N2[0, 0]
+        assert gap > RULE.radius_m
+
+
 def test_without_bounds_the_wish_is_the_answer() -> None:
     none = np.empty((0, 2))
     free = Bounds(

@@ -75,6 +75,9 @@ class Manners:
             if aside is not None:
                 self._aside = (now_s + _HOLD_S, aside)
                 return Standing(rank=first + _STEP, blocked=True, aside=aside)
+        # A map that has changed may have closed the way there.
+        if self._aside is not None and not np.isfinite(ways.metres_C[self._aside[1]]):
+            self._aside = None
         if self._aside is not None and now_s < self._aside[0]:
             return Standing(rank=own, blocked=False, aside=self._aside[1])
         self._aside = None

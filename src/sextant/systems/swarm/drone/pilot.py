@@ -259,7 +259,13 @@ class Pilot:
             home = int(self.rule.chart.cells(self.rule.home_2))
             self._goal = home if np.isfinite(ways.metres_C[home]) else None
         else:
-            self._goal = self._cells[self.auction.bundle[0]] if self.auction.bundle else None
+            self._goal = self._work(ways)
+
+    def _work(self, ways: Ways) -> int | None:
+        """The first task that it has won; who has won none helps with the nearest of another."""
+        if self.auction.bundle:
+            return self._cells[self.auction.bundle[0]]
+        return min(self._cells.values(), key=lambda cell: ways.metres_C[cell], default=None)
 
     def _turn_home(self, readings: Readings) -> None:
         """Go home when nothing has been left for a while, or when the battery says so."""

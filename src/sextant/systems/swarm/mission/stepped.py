@@ -99,7 +99,11 @@ class Mission:
             InputError: a start is inside a wall, or there are more drones than places.
         """
         self.rule = rule
-        safety = SafetyRule(radius_m=rule.world.radius_m, speed_m_s=rule.world.body.speed_m_s)
+        safety = SafetyRule(
+            radius_m=rule.world.radius_m,
+            speed_m_s=rule.world.body.speed_m_s,
+            late_s=0.0 if rule.brain == LinkRule() else rule.period_s,
+        )
         layer, self.chart = grid.layer(rule.world.altitude_m), chart_of(grid)
         seed = rule.world.seed
         if starts_N2 is None:

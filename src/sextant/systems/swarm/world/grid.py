@@ -77,18 +77,10 @@ class Layer:
 
     def blocked(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Bools:
         """Whether cells are blocked or outside the map."""
-        rows, columns, inside = self._clipped(rows, columns)
-        blocked: Bools = np.where(inside, self.blocked_RC[rows, columns], True)
-        return blocked
-
-    def clearance(self, points_N2: Floats) -> Floats:
-        """Metres from each point that certainly hold nothing, at least 0.
-
-        A lower bound: the clearance of the point's cell less half a diagonal at either end.
-        """
-        rows, columns, inside = self._clipped(*self.cells(points_N2))
-        free_N = self.clearance_RC[rows, columns] - ROOT_2 * self.cell_m
-        return np.where(inside, np.maximum(free_N, 0.0), 0.0)
+        num_rows, num_columns = self.blocked_RC.shape
+        near_rows, near_columns = rows.clip(0, num_rows - 1), columns.clip(0, num_columns - 1)
+        outside = (near_rows != rows) | (near_columns != columns)
+        return np.asarray(outside | self.blocked_RC[near_rows, near_columns])
 
     def centres(self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Floats:
         """The middle of cells [..., 2]."""
@@ -115,11 +107,3 @@ class Layer:
         square_N = np.where(blocked_NAA, square_NAA, np.inf).min(axis=(1, 2))
         nearest_N = np.sqrt(square_N) * self.cell_m
         return np.where(nearest_N <= within_m, nearest_N, np.inf)
-
-    def _clipped(
-        self, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Bools]:
-        """The nearest cells inside, and which were inside to begin with."""
-        num_rows, num_columns = self.blocked_RC.shape
-        near_rows, near_columns = rows.clip(0, num_rows - 1), columns.clip(0, num_columns - 1)
-        return near_rows, near_columns, (near_rows == rows) & (near_columns == columns)
