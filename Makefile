@@ -11,8 +11,8 @@ demo: $(STAMP)-demo
 	@$(BIN)/python -m sextant.cli.demo --out demo
 
 test: $(STAMP)-test
-	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile tests/unit tests/contract tests/published
-	$(BIN)/python -m pytest -m "not soak" tests/integration tests/faults tests/browser
+	$(BIN)/python -m pytest -m "not soak" -n 2 --dist loadfile tests/unit
+	$(BIN)/python -m pytest -m "not soak" --ignore=tests/unit
 
 check: $(STAMP)-test
 	$(BIN)/ruff format --check .
