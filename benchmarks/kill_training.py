@@ -126,7 +126,7 @@ def _strike_all(job: Job, count: int, kinds: dict[str, float]) -> tuple[Counter[
     dice, seen = random.Random(7), Counter[str]()
     resumed, watcher = 0, _watch(job)
     for number in range(count):
-        reached, taken = _begins(job), len(record.steps(job.out / RECORD_FILE))
+        reached = _begins(job)
         time.sleep(dice.uniform(0.0, 0.4) if dice.random() < 0.8 else 0.0)
         (kind,) = dice.choices([*kinds], [*kinds.values()])
         victim = watcher.pid if kind == WATCHER else _rank_of(watcher.pid, dice)
@@ -134,6 +134,7 @@ def _strike_all(job: Job, count: int, kinds: dict[str, float]) -> tuple[Counter[
             break
         seen.update((kind, f"while {_phase(job, reached)}"))
         _strike(victim, kind)
+        taken = len(record.steps(job.out / RECORD_FILE))
         if kind == WATCHER:
             watcher.wait()
             watcher = _watch(job)

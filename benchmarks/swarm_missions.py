@@ -73,13 +73,13 @@ def _coverage(flown: dict[tuple[str, int], Flown], led_s: dict[tuple[str, int], 
         ]
         own_s, chief_s = (float(np.mean(times)) for times in zip(*both, strict=True))
         ratios[name] = own_s / chief_s
-    worst = max(ratios.values())
+    worst = float(np.nan_to_num(max(ratios.values(), key=np.nan_to_num), nan=np.inf))
     return Figure(
         name="time to see 95%, over that with a chief, worst map",
         measured=worst,
         unit="",
         bar=str(_LONGER),
-        held=worst <= _LONGER,
+        held=all(np.isfinite(chief) for chief in led_s.values()) and bool(worst <= _LONGER),
         beside=ratios,
     )
 

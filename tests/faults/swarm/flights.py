@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-WITHIN_S = 60.0
+WITHIN_S = 150.0
 
 
 def field(folder: Path, side: int) -> Path:
@@ -19,7 +19,7 @@ def field(folder: Path, side: int) -> Path:
 
 
 def until(there: Callable[[], bool], what: str) -> None:
-    """Waits; a busy machine has a minute."""
+    """Waits; a busy machine has minutes."""
     end_s = time.monotonic() + WITHIN_S
     while not there():
         assert time.monotonic() < end_s, what

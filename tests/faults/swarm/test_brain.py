@@ -25,7 +25,7 @@ def test_drones_fly_by_a_brain_in_time_stop_without_one_and_land(tmp_path: Path)
         seed=1,
         most_s=120.0,
         link=LinkOrders(round_trip_s=0.004),
-        lost_link_s=2.0,
+        lost_link_s=6.0,
     )
 
     def counts() -> tuple[int, int]:

@@ -229,7 +229,7 @@ def test_who_does_not_greet_holds_nothing(
     opened: Callable[..., Harbour], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many bytes, few bytes, another's number, and more links than there can be islands."""
-    monkeypatch.setattr("sextant.systems.pretraining.islands.harbour._GREETING_S", 0.5)
+    monkeypatch.setattr("sextant.systems.pretraining.islands.harbour._GREETING_S", 2.0)
     harbour = opened()
     links = [socket.create_connection(harbour.place, timeout=20.0) for _ in range(40)]
     links[0].sendall(b"SXI1")  # the first bytes of a frame, and no more
@@ -247,5 +247,5 @@ def test_who_does_not_greet_holds_nothing(
         Sailor(stranger, identity="job", stall_s=1.0).join(vector(0))
     assert sailor(harbour, 0).join(vector(0)).round == 0
     # An island may be silent for longer than a stranger: it trains.
-    time.sleep(0.7)
+    time.sleep(2.2)
     assert harbour.guests == (0,)

@@ -52,7 +52,7 @@ def test_a_late_sender_holds_back_overtakes_and_loses() -> None:
         if body == b"late":
             come.set()
 
-    sender = LateSender(put, LinkRule(round_trip_s=0.2, outage_s=(5.0, 6.0)), seed=0)
+    sender = LateSender(put, LinkRule(round_trip_s=2.0, outage_s=(5.0, 6.0)), seed=0)
     begun_s = time.monotonic()
     sender.send("key", b"late", 0.0)
     sender.send("key", b"never", 5.5)

@@ -253,6 +253,8 @@ class Writer:
         target = self._folder / name_of(step)
         replaced = target.with_name(target.name + _REPLACED)
         if target.exists():  # a run that was set back comes by the same step again
+            if replaced.exists():
+                shutil.rmtree(replaced)
             target.rename(replaced)
         building.rename(target)
         _sync([self._folder])

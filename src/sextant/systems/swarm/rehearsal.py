@@ -37,7 +37,7 @@ from sextant.systems.swarm.world.world import WorldRule
 PERIOD_S = 0.05
 _STAND_S, _FRAME_TICKS = 15.0, 4
 _HOPS = 200
-_DODGES, _STEP_M_S = 5, 0.5
+_DODGES, _STEP_M_S, _FASTEST_M_S = 5, 0.5, 120.0
 _AUCTIONS = 15
 _STAGES = ("perceive", "map", "agree", "plan", "control")
 
@@ -181,7 +181,7 @@ def _collisions(dodge: Dodge) -> list[tuple[float, int]]:
     """Collisions as speed rises, up to where every dodge fails."""
     found: list[tuple[float, int]] = []
     speed_m_s = 2.0
-    while not found or found[-1][1] < _DODGES:
+    while speed_m_s <= _FASTEST_M_S and (not found or found[-1][1] < _DODGES):
         found.append((speed_m_s, collisions_at(speed_m_s, dodge, _DODGES)))
         speed_m_s += _STEP_M_S
     return found

@@ -58,7 +58,9 @@ class Answers:
 
         with self._come:
             self._come.wait_for(there, timeout=max(0.0, until_s - time.time()))
-            if self._newest is None or self._newest[0] < readings_at_s:
+            came = self._newest is not None and self._newest[0] >= readings_at_s
+            # Woken late is late, too: what is flown must have been there in time.
+            if not came or self._newest is None or time.time() > until_s:
                 return None
             return self._newest[1]
 
