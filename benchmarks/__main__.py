@@ -32,12 +32,11 @@ BENCHMARKS = (
     "memory_per_rank",
     "step_time",
     "swarm_perception",
-    "swarm_missions",
     "swarm_losses",
     "swarm_realtime",
 )
 
-SOAKED = ("overload", "rehearsals", "training_faults")
+SOAKED = ("overload", "rehearsals", "training_faults", "swarm_missions")
 """Too long, or too hard on a machine, to run unasked: by name, and under `--soak`."""
 _OVERLOADED_S = "1200"
 

@@ -21,7 +21,8 @@ def auction_s(*, bid_s: float, tell_s: float, loss_probability: float) -> float:
     Drones bid in turn within a round, each knowing what those before it told. Who is outbid by one
     after it bids again a round later, and tells so; a word that is lost is told again.
     Source: Choi, Brunet and How 2009, Consensus-based decentralized auctions, IEEE T-RO 25(4):
-    rounds grow with the network's diameter, which is 1 here.
+    rounds grow with the network's diameter, which is 1 here. That one round is enough whatever the
+    number of drones and tasks was seen in one rehearsal (docs/log.md), and not tried in another.
     """
     return bid_s + tell_s / (1.0 - loss_probability)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sextant.search.arrays import read_array
 from sextant.search.cards import SegmentCard
 from sextant.search.documents import Documents, Entry
 from sextant.search.manifest import Manifest
@@ -96,7 +97,7 @@ def read_tombstones(index_dir: Path, card: SegmentCard) -> npt.NDArray[np.int64]
     """The rising numbers of a segment's deleted rows."""
     if card.dead is None:
         return np.empty(0, np.int64)
-    dead_R: npt.NDArray[np.int64] = np.load(index_dir / card.dead.file)
+    dead_R: npt.NDArray[np.int64] = read_array(index_dir / card.dead.file, mapped=False)
     return dead_R
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from sextant.search.arrays import read_array
 from sextant.search.rows import Row, Rows, pack_row, unpack_row
 
 DOCUMENTS_NPY = "documents.npy"
@@ -80,7 +81,7 @@ class Documents:
     """The directory of one segment."""
 
     def __init__(self, folder: Path, rows: Rows) -> None:
-        self._lines_N: npt.NDArray[np.void] = np.load(folder / DOCUMENTS_NPY, mmap_mode="r")
+        self._lines_N: npt.NDArray[np.void] = read_array(folder / DOCUMENTS_NPY)
         self._rows = rows
 
     def __len__(self) -> int:

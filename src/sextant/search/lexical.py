@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sextant.search.analysis import ANALYSIS, terms
+from sextant.search.arrays import read_array
 from sextant.search.rows import Row
 from sextant.search.selection import Mask
 from sextant.search.sorted_strings import SortedStrings, map_file, utf8, write_strings
@@ -153,10 +154,10 @@ class Terms:
     """
 
     def __init__(self, folder: Path) -> None:
-        table_2T = np.asarray(np.load(folder / TERMS_NPY, mmap_mode="r"))
+        table_2T = np.asarray(read_array(folder / TERMS_NPY))
         self._strings = SortedStrings(map_file(folder / TERMS_BIN), table_2T[0])
         self._ends_T: npt.NDArray[np.int64] = table_2T[1]
-        self.rows_P = np.asarray(np.load(folder / ROWS_NPY, mmap_mode="r"))
+        self.rows_P = np.asarray(read_array(folder / ROWS_NPY))
 
     def postings(self, term: str) -> tuple[int, int]:
         """Where the postings of a term begin and end; nowhere if no passage holds it."""
@@ -179,7 +180,7 @@ class Lexical:
     def __init__(self, folder: Path, num_rows: int) -> None:
         self._num_rows = num_rows
         self._terms = Terms(folder)
-        self._codes_P = np.asarray(np.load(folder / CODES_NPY, mmap_mode="r"))
+        self._codes_P = np.asarray(read_array(folder / CODES_NPY))
         self._parts: tuple[float, Scores] = (0.0, np.empty(0, np.float32))
 
     def scores(self, words: Words, mean_length: float) -> Scores:

@@ -19,6 +19,8 @@ import msgpack
 import numpy as np
 import numpy.typing as npt
 
+from sextant.search.arrays import read_array
+
 ROWS_BIN = "rows.bin"
 ROWS_NPY = "rows.npy"
 
@@ -72,7 +74,7 @@ class Rows:
     """The rows of one shard, read from their files on demand."""
 
     def __init__(self, folder: Path) -> None:
-        table_2N = np.load(folder / ROWS_NPY, mmap_mode="r")
+        table_2N = read_array(folder / ROWS_NPY)
         self._ends_N: npt.NDArray[np.int64] = table_2N[0]
         self.ordinals_N: npt.NDArray[np.int64] = table_2N[1]
         with (folder / ROWS_BIN).open("rb") as stream:

@@ -93,12 +93,15 @@ class Statistics:
             return self._all
         key = tuple(sorted(set(groups)))
         with self._lock:
-            if key not in self._others:
-                self._others[key] = self._gathered(key)
-                if len(self._others) > _AUDIENCES:
-                    self._others.popitem(last=False)
+            found = self._others.get(key)
+        # Gathered beside the lock: files are read for it, and others' questions go on meanwhile.
+        found = found or self._gathered(key)
+        with self._lock:
+            found = self._others.setdefault(key, found)
             self._others.move_to_end(key)
-            return self._others[key]
+            if len(self._others) > _AUDIENCES:
+                self._others.popitem(last=False)
+        return found
 
     def _gathered(self, groups: tuple[str, ...]) -> _Audience:
         parts = []

@@ -97,6 +97,7 @@ def _ranks(order: str, ranks: int) -> Sequence[dict[str, float]]:
         finally:
             for one in running:
                 one.kill()
+                one.wait(_LONGEST_S)
     for said, why in told:
         if TOLD not in said:
             raise EngineError(f"a unit cost could not be measured: {why.strip()[-300:]}")

@@ -20,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sextant.search.arrays import read_array
 from sextant.systems.rag.chunk import Chunk
 from sextant.systems.rag.embed import Embedder, Floats
 
@@ -97,7 +98,7 @@ class BlockStore:
 
     def _load(self, path: Path, num: int) -> Floats | None:
         try:
-            vectors_ND: Floats = np.load(path)
+            vectors_ND: Floats = read_array(path, mapped=False)
         except (OSError, ValueError, EOFError):
             return None
         good = vectors_ND.shape == (num, self._embedder.dims) and vectors_ND.dtype == np.float32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -88,25 +89,28 @@ def drill(ground: Ground, folder: Path, faults: Sequence[Fault]) -> Drilled:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
-    pids: dict[str, int] = {}
+    handles: dict[str, int] = {}
     try:
         assert launcher.stdout is not None
-        told = launcher.stdout.readline()
+        heard, _, _ = select.select([launcher.stdout], [], [], _PATIENCE_S)
+        told = launcher.stdout.readline() if heard else b""
         if not told:
             raise EngineError("the launcher failed")
-        pids = {**json.loads(told), LAUNCHER: launcher.pid}
+        for name, pid in {**json.loads(told), LAUNCHER: launcher.pid}.items():
+            handles[name] = os.pidfd_open(pid)
         flight.listen()
-        return _result(flight, *_strike(flight, faults, pids))
+        return _result(flight, *_strike(flight, faults, handles))
     finally:
-        for pid in pids.values():
-            _kill(pid)
+        for handle in handles.values():
+            _kill(handle)
+            os.close(handle)
         launcher.kill()
         launcher.communicate()
         flight.close()
 
 
 def _strike(
-    flight: Flight, faults: Sequence[Fault], pids: dict[str, int]
+    flight: Flight, faults: Sequence[Fault], handles: dict[str, int]
 ) -> tuple[dict[Fault, float], float | None]:
     """Let the faults land; returns when each did, and how soon a dead drone was noticed."""
     landed: dict[Fault, float] = {}
@@ -121,7 +125,7 @@ def _strike(
             continue
         for fault in faults:
             if fault not in landed and truth["at_s"] >= (fault.at_s or 0.0):
-                _kill(pids[fault.member.replace("/", "-")])
+                _kill(handles[fault.member.replace("/", "-")])
                 landed[fault] = truth["at_s"]
         for fault, at_s in landed.items():
             kind, _, number = fault.member.partition("/")
@@ -151,6 +155,7 @@ def _result(flight: Flight, landed: dict[Fault, float], detect_s: float | None) 
     )
 
 
-def _kill(pid: int) -> None:
+def _kill(handle: int) -> None:
+    # By handle: the number of a process that has ended may be another's by now.
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+        signal.pidfd_send_signal(handle, signal.SIGKILL)

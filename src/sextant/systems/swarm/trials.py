@@ -17,7 +17,6 @@ from sextant.systems.swarm.world.grid import Floats, Grid
 from sextant.systems.swarm.world.sensors import SensorRule
 from sextant.systems.swarm.world.world import World, WorldRule
 
-_ROWS, _COLUMNS, _PILLAR = 25, 70, (12, 55)
 _SUB_TICKS = 5
 _ASIDE_M_S = 60.0
 _DISCOUNT = 0.97
@@ -68,16 +67,19 @@ def largest_safe_m_s(collisions: Sequence[tuple[float, int]]) -> float:
 
 
 def _collides(speed_m_s: float, dodge: Dodge, trial: int, trials: int) -> bool:
-    heights = np.zeros((_ROWS, _COLUMNS))
-    heights[_PILLAR] = 10.0
-    pillar_2 = np.array([_PILLAR[1] + 0.5, _PILLAR[0] + 0.5])
+    back_m = dodge.sensing_m + 2.0 + (trial + 0.5) / trials * speed_m_s * dodge.period_s
+    # The ground ends out of sight, whatever the sight: its edge must not be taken for the pillar.
+    far = math.ceil(dodge.sensing_m) + 4
+    row, column = far, far + math.ceil(back_m)
+    heights = np.zeros((2 * far + 1, column + far))
+    heights[row, column] = 10.0
+    pillar_2 = np.array([column + 0.5, row + 0.5])
     body = replace(
         BodyRule(), acceleration_m_s2=dodge.acceleration_m_s2, speed_m_s=2.0 * _ASIDE_M_S
     )
     # Three rays a degree of the pillar: what is within reach is seen.
     sensors = SensorRule(rays=180, reach_m=dodge.sensing_m, dropout_probability=0.0)
     rule = WorldRule(seed=trial, radius_m=dodge.radius_m, body=body, sensors=sensors)
-    back_m = dodge.sensing_m + 2.0 + (trial + 0.5) / trials * speed_m_s * dodge.period_s
     start_2 = pillar_2 - np.array([back_m, 0.0])
     world = World(Grid(heights_RC=heights, cell_m=1.0), rule, start_2[None], np.empty((0, 2)))
     world.bodies.velocities_N2[0] = (speed_m_s, 0.0)

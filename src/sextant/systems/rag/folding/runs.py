@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sextant.search.arrays import read_array
 from sextant.systems.rag.folding.sign import NUM_BANDS, NUM_SLOTS, Bands, Signatures
 
 _ARRAYS = ("slots", "bands", "order", "marks", "id_ends")
@@ -86,7 +87,7 @@ class Run:
     @classmethod
     def read(cls, folder: Path) -> Run:
         """The run that `write` left in a folder, mapped."""
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS]
+        arrays = [read_array(folder / f"{name}.npy") for name in _ARRAYS]
         slots_NS, bands_BN, order_BN, marks_N, id_ends_N = arrays
         empty = not (folder / _IDS).stat().st_size
         ids = np.empty(0, np.uint8) if empty else np.memmap(folder / _IDS, np.uint8, "r")
