@@ -89,7 +89,7 @@ def _sizes(shape: RetrievalShape, facts: Facts, cost: dict[str, float]) -> list[
             "shard_memory_bytes",
             member,
             "B",
-            1.25,
+            1.1,
             f"a member without vectors, {show(empty, 'B')}, + its share of them",
             _LAW,
         ),
@@ -152,17 +152,17 @@ def _latencies(
     woken = f"{facts.value('handle_over_woken'):g} x a woken process that scans 256 vectors"
     sent = f"{show_seconds(took.base)} + {shape.shards} x {show_seconds(took.each)}"
     rows = (
-        ("embed_query_s", took.embed, 1.4, f"{shape.layers} layers over a short text"),
-        ("shard_search_s", took.handle, 1.5, woken),
-        ("fan_out_s", took.fan_out, 1.5, f"{sent}, scanning included"),
+        ("embed_query_s", took.embed, 1.22, f"{shape.layers} layers over a short text"),
+        ("shard_search_s", took.handle, 1.15, woken),
+        ("fan_out_s", took.fan_out, 1.2, f"{sent}, scanning included"),
         (
             "merge_s",
             took.merge,
-            1.5,
+            1.3,
             f"{shape.shards} replies and {shape.k} hits, and a fixed part",
         ),
-        ("query_p50_s", took.query, 1.35, parts),
-        ("query_p99_s", p99, 1.55, f"{parts}, with the wire's tail"),
+        ("query_p50_s", took.query, 1.2, parts),
+        ("query_p99_s", p99, 1.25, f"{parts}, with the wire's tail"),
     )
     return [within(name, value, "s", spread, why, _LAW) for name, value, spread, why in rows]
 
@@ -189,9 +189,9 @@ def _rates(
     busy = f"{shape.clients} clients; one query keeps the cores for {show_seconds(spent)}"
     started = f"{shape.shards} processes x {show_seconds(start)} on {cores} cores"
     return [
-        within("embed_passages_per_s", rate, "/s", 1.3, tokens, _LAW),
-        within("queries_per_s", 1.0 / spent, "/s", 1.4, busy, _LAW),
-        within("gang_ready_s", ready, "s", 1.5, started, _LAW),
+        within("embed_passages_per_s", rate, "/s", 1.22, tokens, _LAW),
+        within("queries_per_s", 1.0 / spent, "/s", 1.22, busy, _LAW),
+        within("gang_ready_s", ready, "s", 1.2, started, _LAW),
     ]
 
 
