@@ -19,7 +19,7 @@ from sextant.systems.rag.serve.journal import Journal
 from sextant.systems.rag.serve.limits import Limits
 from sextant.systems.rag.serve.measures import Measures
 from sextant.systems.rag.serve.messages import Ask, Question
-from sextant.systems.rag.serve.refusal import Refusal
+from sextant.systems.rag.serve.refusal import Refusal, homeless
 from sextant.systems.rag.serve.tokens import Caller
 from sextant.systems.rag.service import Result, Watch
 from sextant.systems.rag.wanted import Wanted
@@ -136,7 +136,8 @@ def told(sofar: Sofar, deadline_s: float) -> dict[str, Any]:
     value = sofar.result.as_json()
     timing = {"queue_s": sofar.queue_s, **value["timing"]}
     timing["total_s"] += sofar.queue_s
-    return {**value, "timing": timing, "deadline_s": deadline_s}
+    missing = [{**one, "why": homeless(one["why"])} for one in value["missing"]]
+    return {**value, "missing": missing, "timing": timing, "deadline_s": deadline_s}
 
 
 def _how(question: Question, k: int, caller: Caller) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def _check_answered(result: Result) -> None:
     if result.shards or not result.missing:
         return
     late = all(missing.why == "deadline" for missing in result.missing)
-    names = ", ".join(str(missing) for missing in result.missing[:4])
+    names = homeless(", ".join(str(missing) for missing in result.missing[:4]))
     raise Refusal(
         504 if late else 503,
         f"no shard answered in time: {names}" if late else f"no shard serves: {names}",

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from sextant.errors import InputError, SextantError
+
+_PATH = re.compile(r"(?<![\w.])/(?:[^\s:/]+/)*(?=[^\s:/])")
+
+
+def homeless(why: str) -> str:
+    """A reason with its paths cut to their last part: where the index lies is nobody's business."""
+    return _PATH.sub("", why)
 
 
 class Refusal(Exception):  # noqa: N818
