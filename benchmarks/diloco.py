@@ -1,7 +1,7 @@
 """Two islands 80 ms apart over 20 Mbit/s, beside synchronous training on the same text.
 
 The hosts are network namespaces; a token bucket bounds the rate of each, a switch in user space
-adds the delay. `SEXTANT_DILOCO_STEPS` steps (512 by default).
+adds the delay. `SEXTANT_DILOCO_STEPS` steps (1280 by default).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HOSTS = Path(__file__).parents[1] / "tests" / "faults" / "fleet" / "hosts.py"
 _ISLANDS, _INNER_STEPS, _OVERLAP, _BITS, _BATCH, _SEQUENCE = 2, 32, 8, 4, 16, 64
 _RATE_BITS_PER_S, _ROUND_TRIP_S, _PORT = 20e6, 0.08, 7070
 _MODEL = DecoderConfig(
-    vocab=2048, hidden=96, layers=3, heads=6, kv_heads=2, head_dim=16, ffn=256, context=64
+    vocab=512, hidden=64, layers=2, heads=4, kv_heads=2, head_dim=16, ffn=176, context=64
 )
 _TEXTS = ("tinyshakespeare.txt", "2600_war_and_peace.txt")
 _MOMENTUM = 0.5
@@ -86,7 +86,7 @@ def _job(folder: Path) -> Job:
     sources = tuple(Source(path=text / name) for name in _TEXTS)
     wish = Wish(sources=sources, num_ids=_MODEL.vocab, held_fraction=0.1)
     prepare(wish, folder / "tokens", lambda _done, _all: None)
-    steps = int(os.environ.get("SEXTANT_DILOCO_STEPS", "512"))
+    steps = int(os.environ.get("SEXTANT_DILOCO_STEPS", "1280"))
     made = Job(
         model=_MODEL,
         data=folder / "tokens",
@@ -94,7 +94,7 @@ def _job(folder: Path) -> Job:
         steps=steps,
         batch=_BATCH,
         sequence=_SEQUENCE,
-        micro_batch=8,
+        micro_batch=_BATCH,
         recipe=Recipe(learning_rate=3e-3, warmup_steps=20),
         checkpoint_steps=steps,
         eval_steps=steps,
