@@ -1,7 +1,8 @@
 """Two islands 80 ms apart over 20 Mbit/s, beside synchronous training on the same text.
 
 The hosts are network namespaces; a token bucket bounds the rate of each, a switch in user space
-adds the delay. `SEXTANT_DILOCO_STEPS` steps (1280 by default).
+adds the delay. `SEXTANT_DILOCO_STEPS` steps (1280 by default:
+21 tokens a parameter, as Hoffmann et al. 2022 would, arXiv 2203.15556).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _MODEL = DecoderConfig(
 )
 _TEXTS = ("tinyshakespeare.txt", "2600_war_and_peace.txt")
 _MOMENTUM = 0.5
-"""In so few rounds as these 0.9 does not settle: see docs/log.md, 2026-11-23."""
+"""In 40 rounds 0.9 does not settle; nor do more rounds of more momentum: see docs/log.md."""
 _LONGEST_S = 1500.0
 _SERVE = (
     "import sys; from pathlib import Path; from sextant.cli.pretrain_islands import serve; "
