@@ -95,7 +95,7 @@ class TrainerMember(Member):
         except InputError as error:
             raise InputError(f"{REFUSED}{error}") from None
         except RuntimeError as error:
-            # Others may wait for this rank, too: a closed link tells them before their stall is over.
+            # Others may wait for this rank, too: a closed link tells them before their stall ends.
             meeting.leave()
             raise EngineError(f"a rank is gone or stalled: {first_words(error)}") from None
 
