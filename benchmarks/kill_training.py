@@ -27,7 +27,8 @@ from sextant.systems.pretraining.prepare import Wish, prepare
 from sextant.systems.pretraining.saved import open_saved
 from sextant.systems.pretraining.text import Source
 
-_LONGEST_S = 180.0
+_LONGEST_S, _LONGEST_RUN_S = 180.0, 1800.0
+_WATCHER_LOG = "watcher.log"
 _WATCHER = (
     "import sys; from pathlib import Path; from sextant.systems.pretraining.job import Job; "
     "from sextant.systems.pretraining.launch import Patience, launch; "
@@ -50,11 +51,12 @@ def faulted(count: int, layout: Degrees, kinds: dict[str, float]) -> list[Figure
     import torch
 
     with tempfile.TemporaryDirectory() as folder:
-        job = replace(_job(Path(folder), steps=12 * count), layout=layout)
+        job = _job(Path(folder), steps=12 * count)
+        job = replace(job, layout=layout, micro_batch=job.batch // layout.data)
         plain = replace(job, out=Path(folder) / "plain")
         for one in (job, plain):
             one.write()
-        _watch(plain).wait(600.0)
+        _ended(_watch(plain), plain)
         begun_s = time.perf_counter()
         seen, resumed = _strike_all(job, count, kinds)
         seconds = time.perf_counter() - begun_s
@@ -114,11 +116,23 @@ def _job(folder: Path, steps: int) -> Job:
 
 
 def _watch(job: Job) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _WATCHER, str(job.out / "job.json"), str(_QUIET_S)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with (job.out / _WATCHER_LOG).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", _WATCHER, str(job.out / "job.json"), str(_QUIET_S)],
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+
+
+def _ended(watcher: subprocess.Popen[bytes], job: Job) -> None:
+    """Waits for the end of a run.
+
+    Raises:
+        RuntimeError: it failed, with what it said last.
+    """
+    if watcher.wait(_LONGEST_RUN_S):
+        said = (job.out / _WATCHER_LOG).read_text(encoding="utf-8", errors="replace")
+        raise RuntimeError(f"the watcher ended with {watcher.returncode}: {said[-2000:]}")
 
 
 def _strike_all(job: Job, count: int, kinds: dict[str, float]) -> tuple[Counter[str], int]:
@@ -142,7 +156,7 @@ def _strike_all(job: Job, count: int, kinds: dict[str, float]) -> tuple[Counter[
             resumed += _stepped(job, taken)
         else:
             resumed += _went_on(job, reached, number == count - 1)
-    watcher.wait(600.0)
+    _ended(watcher, job)
     return seen, resumed
 
 

@@ -38,6 +38,9 @@ def add_islands(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outer-momentum", type=float, metavar="X", help="less for few rounds (0.9)"
     )
+    parser.add_argument(
+        "--overlap", type=int, metavar="STEPS", help="go on while an exchange is under way (0)"
+    )
     parser.add_argument("--harbour", metavar="HOST:PORT", help="where islands of many sites meet")
     parser.add_argument(
         "--listen", metavar="HOST:PORT", help="be that meeting place, and train nothing"
@@ -64,6 +67,7 @@ def terms_of(args: argparse.Namespace) -> Terms | None:
         bits=args.quantize,
         learning_rate=args.outer_rate,
         momentum=args.outer_momentum,
+        overlap_steps=args.overlap,
         harbour=args.harbour or "",
         island=args.island or 0,
     )

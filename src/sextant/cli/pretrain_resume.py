@@ -31,6 +31,7 @@ _NEW: dict[str, Any] = {
     "quantize": 8,
     "outer_rate": 0.7,
     "outer_momentum": 0.9,
+    "overlap": 0,
 }
 """What a new run takes where nothing is said."""
 
@@ -50,6 +51,7 @@ _DECIDED = {
     "quantize": "--quantize",
     "outer_rate": "--outer-rate",
     "outer_momentum": "--outer-momentum",
+    "overlap": "--overlap",
     "island": "--island",
 }
 """What decides the weights of a run, so that it cannot change on the way."""

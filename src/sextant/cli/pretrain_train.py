@@ -127,13 +127,13 @@ def _launch(
     if args.launch == "python":
         _launch_here(job, elastic, tick)
         return
-    if job.outer is not None or elastic is not None:
-        raise InputError("islands and --elastic take --launch python", where="--launch")
+    if job.outer is not None:
+        raise InputError("islands take --launch python", where="--launch")
     from sextant.fleet import Fleet
     from sextant.systems.pretraining.on_fleet import launch_on
 
     with Fleet.start(args.fleet) as fleet:
-        launch_on(fleet, job, tick=tick)
+        launch_on(fleet, job, tick=tick, elastic=elastic)
 
 
 def _launch_here(job: Job, elastic: Elastic | None, tick: Callable[[], None]) -> None:

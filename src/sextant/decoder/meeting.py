@@ -15,10 +15,15 @@ class Meeting:
     """One rank's side of it; the driver asks rank 0 to `open`, then all to `join`.
 
     Every wait is bounded by `stall_s`. A group whose rank was lost is left by joining the next.
+
+    Args:
+        rank: which one, of so many `ranks`.
+        stall_s: the longest wait.
+        host: the address of this computer by which the others of the fleet reach it.
     """
 
-    def __init__(self, rank: int, ranks: int, stall_s: float) -> None:
-        self.rank, self.ranks = rank, ranks
+    def __init__(self, rank: int, ranks: int, stall_s: float, host: str = LOOPBACK) -> None:
+        self.rank, self.ranks, self.host = rank, ranks, host
         self._patience = timedelta(seconds=stall_s)
         self._store: Any = None
 
@@ -27,14 +32,10 @@ class Meeting:
         import torch.distributed as dist
 
         self.leave()
-        host = address()
-        if host == LOOPBACK:
-            # Otherwise gloo looks the host's name up, which may lead to another interface.
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         self._store = dist.TCPStore(
-            host, 0, is_master=True, wait_for_workers=False, timeout=self._patience
+            self.host, 0, is_master=True, wait_for_workers=False, timeout=self._patience
         )
-        return {"host": host, "port": self._store.port}
+        return {"host": self.host, "port": self._store.port}
 
     def join(self, epoch: int, host: str, port: int, backend: str = "gloo") -> None:
         """Forms the default group of an epoch.
@@ -45,8 +46,9 @@ class Meeting:
         import torch.distributed as dist
 
         self.leave()
-        if host == LOOPBACK:
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        if (interface := _interface(self.host)) is not None:
+            # Otherwise gloo looks the computer's name up, which may lead to another one.
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
         try:
             if self.rank != 0:
                 self._store = dist.TCPStore(host, port, is_master=False, timeout=self._patience)
@@ -68,14 +70,14 @@ class Meeting:
             dist.destroy_process_group()
 
 
-def address() -> str:
-    """The address of this host by which the others of the fleet reach it."""
-    try:
-        import ray
-    except ImportError:
-        return LOOPBACK
-    found: str = ray.util.get_node_ip_address() if ray.is_initialized() else LOOPBACK
-    return found
+def _interface(address: str) -> str | None:
+    """The name of this computer's interface that has an address."""
+    import psutil
+
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.address == address for one in addresses):
+            return str(name)
+    return None
 
 
 def first_words(error: Exception) -> str:

@@ -66,6 +66,7 @@ class RankMember(Member):
 
         from sextant.decoder.engine import read_model
 
+        self._meeting.host = self.card.host
         torch.set_num_threads(self._threads)
         with self.ledger.busy(Axis.INFERENCE):
             self._model = read_model(

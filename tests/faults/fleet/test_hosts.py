@@ -89,8 +89,9 @@ class Stage:
         return found
 
 
-@pytest.fixture
-def stage() -> Iterator[Stage]:
+@contextlib.contextmanager
+def ray_hosts(count: int) -> Iterator[tuple[list[Host], Switch, dict[str, str], str]]:
+    """So many hosts, each a node of one Ray cluster; the environment for what runs there."""
     need()
     directory = tempfile.mkdtemp(prefix="sxh")
     env = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
@@ -104,10 +105,16 @@ def stage() -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
         stack.callback(clean, directory)
         try:
-            found, switch = stack.enter_context(hosts(3))
+            found, switch = stack.enter_context(hosts(count))
         except PermissionError as error:
             pytest.skip(f"no hosts of network namespaces here: {error}")
         start_ray(found, directory, env, stack)
+        yield found, switch, env, directory
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with ray_hosts(3) as (found, switch, env, directory), contextlib.ExitStack() as stack:
         driver = Driver(found[0], env)
         stack.callback(driver.close)
         assert driver.hear(STARTED_S, "start") == {"ready": True}

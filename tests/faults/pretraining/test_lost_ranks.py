@@ -22,10 +22,12 @@ psutil = pytest.importorskip("psutil")
 from sextant.decoder.config import DecoderConfig  # noqa: E402
 from sextant.decoder.mesh import Degrees  # noqa: E402
 from sextant.errors import EngineError, InputError  # noqa: E402
+from sextant.fleet import Fleet  # noqa: E402
 from sextant.systems.pretraining import checkpoint, record  # noqa: E402
 from sextant.systems.pretraining.elastic import Elastic  # noqa: E402
 from sextant.systems.pretraining.job import RECORD_FILE, Job, Recipe  # noqa: E402
 from sextant.systems.pretraining.launch import Patience, launch  # noqa: E402
+from sextant.systems.pretraining.on_fleet import ROLE, launch_on  # noqa: E402
 from sextant.systems.pretraining.prepare import Wish, prepare  # noqa: E402
 from sextant.systems.pretraining.saved import open_saved  # noqa: E402
 from sextant.systems.pretraining.text import Source  # noqa: E402
@@ -158,11 +160,48 @@ def test_a_run_shrinks_and_grows_and_learns_the_same(job: Job, tmp_path: Path) -
     # It grew at a checkpoint, so that no step was taken twice for it.
     taken_steps = [e["step"] for e in events if e["kind"] == "step"]
     assert len(taken_steps) == STEPS + one["steps_lost"]
-    losses, plain_losses = (
-        [e["loss"] for _, e in sorted(record.steps(run.out / RECORD_FILE).items())]
-        for run in (whole, plain)
-    )
-    assert losses == pytest.approx(plain_losses, rel=1e-5)
+    assert_learned_the_same(whole, plain, rel=1e-5)
+
+
+@pytest.mark.soak
+def test_a_fleet_s_training_shrinks_and_grows_and_learns_the_same(job: Job, tmp_path: Path) -> None:
+    """The same where the fleet starts the ranks, each a place that may be another rank later."""
+    for engine in ("zenoh", "msgpack"):
+        pytest.importorskip(engine)
+    slow = replace(job.recipe, learning_rate=1e-4)  # so that the order of sums stays small
+    whole = replace(job, steps=600, batch=12, micro_batch=2, layout=Degrees(dp=3), recipe=slow)
+    whole.write()
+    plain = replace(whole, out=tmp_path / "plain", layout=Degrees())
+    plain.write()
+    launch(plain)
+    with Fleet.start(cpus=3) as fleet:
+
+        def kill(_pid: int) -> None:
+            pid = fleet.find(ROLE).pid(f"{ROLE}/0")
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+
+        striking = strike(whole, [(10, kill)])
+        launch_on(fleet, whole, tick=lambda: None, elastic=Elastic(probation_s=3.0))
+        striking.join(5)
+    events = list(record.read(whole.out / RECORD_FILE))
+    layouts = [e["layout"] for e in events if e["kind"] == "begin"]
+    assert (layouts[0], layouts[-1]) == ("dp=3", "dp=3")
+    (told,) = (e for e in events if e["kind"] == "whole")
+    # A busy machine may lose it more than the one that was killed: for silence.
+    assert 0 in [each["rank"] for each in told["recoveries"]]
+    assert "dp=2" in layouts
+    assert all(each["steps_lost"] <= 4 + 2 for each in told["recoveries"])
+    assert_learned_the_same(whole, plain, rel=1e-3)
+
+
+def assert_learned_the_same(ours: Job, theirs: Job, rel: float) -> None:
+    """To the order of sums: every step's loss, so each step took its own text."""
+    losses = [
+        [event["loss"] for _, event in sorted(record.steps(run.out / RECORD_FILE).items())]
+        for run in (ours, theirs)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=rel)
 
 
 def test_a_full_disk_costs_a_checkpoint_not_the_run(job: Job, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
         eval_steps=STEPS,
         threads=1,
         pace_s=0.0,
-        outer=Terms(islands=2, inner_steps=H),
+        outer=Terms(islands=2, inner_steps=H, overlap_steps=3),
     )
 
 

@@ -249,3 +249,35 @@ def test_who_does_not_greet_holds_nothing(
     # An island may be silent for longer than a stranger: it trains.
     time.sleep(2.2)
     assert harbour.guests == (0,)
+
+
+def test_steps_beside_an_exchange_are_counted_once(opened: Callable[..., Harbour]) -> None:
+    """One island whose mean is its own: its exchanges, begun early, landed late, change nothing."""
+    torch = pytest.importorskip("torch")
+    from sextant.systems.pretraining.islands.loop import IslandLoop, gathered
+
+    terms = replace(TERMS, islands=1, bits=32, learning_rate=1.0, momentum=0.0, overlap_steps=2)
+    part = torch.nn.Linear(COUNT - 1, 1)
+    torch.nn.utils.vector_to_parameters(torch.from_numpy(vector(0)), part.parameters())
+    told: list[dict[str, object]] = []
+    loop = IslandLoop(
+        replace(terms, harbour="{}:{}".format(*opened(terms).place)),
+        identity="job",
+        parts=[part],  # type: ignore[list-item]
+        meshes=None,
+        stall_s=5.0,
+        alive=lambda: None,
+        note=lambda kind, **more: told.append({"kind": kind, **more}),
+    )
+    assert loop.join() == 0
+    landed = []
+    for done in range(1, 13):
+        for parameter in part.parameters():
+            parameter.data += 1.0
+        assert loop.after(done, 12) == done
+        landed.append(len(told) - 1)
+    loop.close()
+    # Sent after 5 and 10 steps and taken two steps later; the last is waited for.
+    assert landed == [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 3]
+    assert [each["round"] for each in told] == [0, 1, 2, 3]
+    np.testing.assert_allclose(gathered(part), vector(0) + 12.0, rtol=1e-5)  # type: ignore[arg-type]

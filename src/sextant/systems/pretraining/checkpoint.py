@@ -158,8 +158,6 @@ class Writer:
         self._first = True
         self._pending: Future[None] | None = None
         self._staged = Staged()
-        # That one process writes alone is meant so; the thread that writes says it, too.
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         if distributed:
             import torch.distributed as dist
 
@@ -224,6 +222,9 @@ class Writer:
         import torch.distributed.checkpoint as dcp
 
         try:
+            # That one process writes alone is meant so. Filters are the process's, and who
+            # leaves a `catch_warnings` takes those set since along: so it is said where needed.
+            warnings.filterwarnings("ignore", message="torch.distributed is disabled")
             dcp.save(
                 self._staged.tensors,
                 checkpoint_id=str(building),

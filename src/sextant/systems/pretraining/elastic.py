@@ -66,16 +66,24 @@ def _with_ways(layout: Degrees, ways: int) -> Degrees:
 
 
 class Places:
-    """The places of ranks on this computer: which may be used now.
+    """The places of ranks, on this computer or in a fleet: which may be used now.
 
     Args:
         count: how many there are.
         elastic: the bounds; None uses all of them always.
         clock: seconds.
+        serves: whether a place could take a rank at all now, where that is not always so.
     """
 
-    def __init__(self, count: int, elastic: Elastic | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        count: int,
+        elastic: Elastic | None,
+        clock: Callable[[], float],
+        serves: Callable[[int], bool] = lambda _place: True,
+    ) -> None:
         self._count, self._elastic, self._clock = count, elastic, clock
+        self._serves = serves
         self._until_s: dict[int, float] = {}
         self._lost: Counter[int] = Counter()
 
@@ -96,8 +104,11 @@ class Places:
 
     def free(self) -> list[int]:
         """The places that may be used now."""
+        if self._elastic is None:
+            return list(range(self._count))
         now_s = self._clock()
-        return [p for p in range(self._count) if self._until_s.get(p, 0.0) <= now_s]
+        kept = (p for p in range(self._count) if self._until_s.get(p, 0.0) <= now_s)
+        return [place for place in kept if self._serves(place)]
 
     def job_on(self, job: Job) -> tuple[Job, list[int]]:
         """The job as the free places can take it, and a place for each of its ranks.
@@ -106,7 +117,7 @@ class Places:
         """
         free = self.free()
         least = 1 if self._elastic is None else self._elastic.least
-        smaller = fitted(job, len(free))
+        smaller = fitted(job, len(free)) if free else None
         if smaller is None or smaller.layout.ranks < least:
             return job, list(range(self._count))
         if smaller.layout.ranks == job.layout.ranks:

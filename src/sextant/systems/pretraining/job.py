@@ -23,6 +23,8 @@ from sextant.systems.pretraining.tokens import TokensCard, write_json
 
 JOB_FILE = "job.json"
 RECORD_FILE = "record.jsonl"
+ATTEMPT_FILE = "attempt.json"
+"""The job as the ranks that run now split it."""
 FORMAT = "sextant-training/1"
 
 

@@ -25,7 +25,7 @@ from sextant.errors import EngineError, InputError, SextantError
 from sextant.systems.pretraining import checkpoint
 from sextant.systems.pretraining.__main__ import LOGS
 from sextant.systems.pretraining.elastic import Elastic, Places
-from sextant.systems.pretraining.job import RECORD_FILE, Job
+from sextant.systems.pretraining.job import ATTEMPT_FILE, RECORD_FILE, Job
 from sextant.systems.pretraining.pace import read_pace, slowest
 from sextant.systems.pretraining.ranks import ALIVE, DONE, MEET, YIELD_FILE, YIELDED
 from sextant.systems.pretraining.record import Record, read
@@ -34,8 +34,6 @@ from sextant.systems.pretraining.recovery import goodput, recoveries
 _LOOK_S = 0.05
 _NAP_S = 2.0
 _PR_SET_PDEATHSIG = 1
-ATTEMPT_FILE = "attempt.json"
-"""The job as the ranks that run now split it."""
 
 
 class Verdict(StrEnum):

@@ -1,24 +1,33 @@
-"""A training as a gang of a fleet: the fleet starts the ranks again, and they meet anew."""
+"""A training as a gang of a fleet: the fleet starts the ranks again, and they meet anew.
+
+With `Elastic` those who are left go on at once, from the newest checkpoint, and all of them again
+once the fleet has started the lost one elsewhere. A member is a place; its rank is told it anew.
+"""
 
 from __future__ import annotations
 
 import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sextant.axes import Axis
 from sextant.decoder.meeting import Meeting, first_words
-from sextant.errors import EngineError, InputError
-from sextant.fleet import Deadline, Member, MemberSpec
-from sextant.fleet.messages import pack, unpack
+from sextant.errors import EngineError, InputError, missing_engine
+from sextant.fleet import Deadline, Member, MemberSpec, MemberState, Missing
+from sextant.fleet.messages import Outcome, pack, unpack
 from sextant.systems.pretraining import checkpoint
-from sextant.systems.pretraining.job import JOB_FILE, RECORD_FILE, Job
-from sextant.systems.pretraining.record import Record
+from sextant.systems.pretraining.elastic import Elastic, Places
+from sextant.systems.pretraining.job import ATTEMPT_FILE, RECORD_FILE, Job
+from sextant.systems.pretraining.ranks import YIELD_FILE
+from sextant.systems.pretraining.record import Record, read
+from sextant.systems.pretraining.recovery import goodput, recoveries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sextant.fleet import Fleet, Gang
 
@@ -33,26 +42,29 @@ _SLICE_S = 3.0e7
 
 
 class TrainerMember(Member):
-    """One rank. Messages: `open` and `join` as in `decoder.meeting`; `train` goes on from the
-    newest checkpoint to the last step.
+    """One place. Messages: `open` and `join` as in `decoder.meeting`, for a rank of so many;
+    `train` goes on from the newest checkpoint, and tells whether it came to the last step.
 
     Args:
-        job: path of `job.json`, the same on every host.
-        rank: which of the ranks this is.
+        job: path of the job as its ranks now split it, the same on every host.
     """
 
-    def __init__(self, job: str, rank: int) -> None:
-        self._path, self._rank = Path(job), rank
+    def __init__(self, job: str) -> None:
+        self._path = Path(job)
         self._meeting: Meeting | None = None
 
     def warm(self) -> None:
-        """Reads the job.
+        """Reads the job, and loads torch now: a member that loads for seconds seems gone later.
 
         Raises:
-            InputError: it is damaged.
+            InputError: the job is damaged.
+            EngineError: torch is missing.
         """
-        job = Job.read(self._path)
-        self._meeting = Meeting(self._rank, job.layout.ranks, job.stall_s)
+        Job.read(self._path)
+        try:
+            import torch.distributed  # noqa: F401
+        except ImportError:
+            raise missing_engine("torch", "pretraining") from None
 
     def handle(self, body: bytes, deadline: Deadline) -> bytes:  # noqa: ARG002
         """Carries out one message.
@@ -61,27 +73,41 @@ class TrainerMember(Member):
             InputError: the job is wrong.
             EngineError: another rank is gone, or the training cannot go on.
         """
-        from sextant.systems.pretraining.ranks import train_rank
-
-        assert self._meeting is not None, "warm comes before handle"
-        message = unpack(body)
+        message, job = unpack(body), Job.read(self._path)
         if message["do"] == "open":
+            self._meeting = Meeting(0, job.layout.ranks, job.stall_s, self.card.host)
             return pack(self._meeting.open())
         if message["do"] == "join":
+            rank, ranks = message["rank"], job.layout.ranks
+            if rank or self._meeting is None:
+                self._meeting = Meeting(rank, ranks, job.stall_s, self.card.host)
             self._meeting.join(message["epoch"], message["host"], message["port"])
             return pack({})
-        job = Job.read(self._path)
+        assert self._meeting is not None, "it joins before it trains"
+        return pack({"ended": self._train(job, self._meeting)})
+
+    def _train(self, job: Job, meeting: Meeting) -> bool:
+        from sextant.systems.pretraining.ranks import train_rank
+
         try:
             with self.ledger.busy(Axis.TRAINING):
-                train_rank(job, self._rank, self._rank)
+                return train_rank(job, meeting.rank, meeting.rank)
         except InputError as error:
             raise InputError(f"{REFUSED}{error}") from None
         except RuntimeError as error:
+            # Others may wait for this rank, too: a closed link tells them before their stall ends.
+            meeting.leave()
             raise EngineError(f"a rank is gone or stalled: {first_words(error)}") from None
-        return pack({})
 
 
-def launch_on(fleet: Fleet, job: Job, *, restarts: int = 3, tick: Callable[[], None]) -> None:
+def launch_on(
+    fleet: Fleet,
+    job: Job,
+    *,
+    restarts: int = 3,
+    tick: Callable[[], None],
+    elastic: Elastic | None = None,
+) -> None:
     """Runs a job to its end on a fleet, one member a rank.
 
     Args:
@@ -89,69 +115,138 @@ def launch_on(fleet: Fleet, job: Job, *, restarts: int = 3, tick: Callable[[], N
         job: what is trained; written to a folder that every host sees.
         restarts: lost ranks in a row, without a checkpoint between, after which it is given up.
         tick: called every now and then, to show progress.
+        elastic: goes on with the members that are left, and with all when they are back; None
+            waits until the fleet has started the lost ones again.
 
     Raises:
         InputError: the job is wrong.
         EngineError: ranks were lost too often; the last reason is named.
     """
-    path = str((job.out / JOB_FILE).resolve())
+    job.write(ATTEMPT_FILE)
+    path = str((job.out / ATTEMPT_FILE).resolve())
+    factory = "sextant.systems.pretraining.on_fleet:TrainerMember"
     specs = [
-        MemberSpec(
-            name=f"{ROLE}/{rank}",
-            factory="sextant.systems.pretraining.on_fleet:TrainerMember",
-            arguments={"job": path, "rank": rank},
-        )
-        for rank in range(job.layout.ranks)
+        MemberSpec(name=f"{ROLE}/{place}", factory=factory, arguments={"job": path})
+        for place in range(job.layout.ranks)
     ]
-    record = Record(job.out / RECORD_FILE)
     gang = fleet.gang(ROLE, specs)
-    saved, losses = _saved(job), 0
     try:
-        for epoch in itertools.count(1):
-            gang.ready(_READY_S)
-            why = _watched(partial(_attempt, gang, epoch), tick)
-            if why is None:
-                return
-            record.write("lost", rank=None, why=why, attempt=epoch)
-            losses = 1 if _saved(job) != saved else losses + 1
-            saved = _saved(job)
-            if losses > restarts:
-                raise EngineError(f"given up after {losses} losses: {why}", where=str(job.out))
+        gang.ready(_READY_S)
+        _Run(gang, job, elastic, tick).to_its_end(restarts)
     finally:
         gang.close()
 
 
-def _watched(attempt: Callable[[], str | None], tick: Callable[[], None]) -> str | None:
-    """Runs an attempt beside the ticks."""
-    with ThreadPoolExecutor(1, thread_name_prefix="training") as beside:
-        running = beside.submit(attempt)
-        while wait([running], timeout=_TICK_S).not_done:
-            tick()
-        tick()
-        return running.result()
+class _Run:
+    """The attempts of one job on a gang."""
+
+    def __init__(
+        self, gang: Gang, job: Job, elastic: Elastic | None, tick: Callable[[], None]
+    ) -> None:
+        self._gang, self._whole, self._tick = gang, job, tick
+        self._places = Places(job.layout.ranks, elastic, time.monotonic, self._is_up)
+        self._record = Record(job.out / RECORD_FILE)
+
+    def to_its_end(self, restarts: int) -> None:
+        """Lets the ranks train, as often as it takes.
+
+        Raises:
+            InputError: a rank refuses the job.
+            EngineError: ranks were lost too often, or do not come back.
+        """
+        saved, losses = self._saved(), 0
+        for epoch in itertools.count(1):
+            ended, missing = self._attempt(epoch)
+            if ended:
+                break
+            if not missing:  # the ranks ended at a checkpoint, so that more of them can go on
+                continue
+            losses = 1 if self._saved() != saved else losses + 1
+            saved = self._saved()
+            if losses > restarts:
+                self._sum_up()
+                why = ", ".join(map(str, missing))
+                where = str(self._whole.out)
+                raise EngineError(f"given up after {losses} losses: {why}", where=where)
+        self._sum_up()
+
+    def _attempt(self, epoch: int) -> tuple[bool, Sequence[Missing]]:
+        """Trains on the places that can be used now; whether it ended, and who was missing."""
+        job, used = self._places.job_on(self._whole)
+        whole = job.layout.ranks == self._whole.layout.ranks
+        if whole:
+            self._gang.ready(_READY_S)
+        job.write(ATTEMPT_FILE)
+        (job.out / YIELD_FILE).unlink(missing_ok=True)
+        told = {"layout": job.layout.describe(), "ranks": job.layout.ranks}
+        self._record.write("start", attempt=epoch, **told)
+        names = [self._gang.names[place] for place in used]
+        with ThreadPoolExecutor(1, thread_name_prefix="training") as beside:
+            running = beside.submit(partial(_train, self._gang, names, epoch))
+            while wait([running], timeout=_TICK_S).not_done:
+                self._tick()
+                if not whole:
+                    self._look_for_places(job)
+            self._tick()
+            ended, missing = running.result()
+        if missing:
+            self._lose(names, missing, epoch)
+        return ended, missing
+
+    def _look_for_places(self, job: Job) -> None:
+        """Asks the ranks to end at their next checkpoint if more of them could run."""
+        could, _ = self._places.job_on(self._whole)
+        ranks = could.layout.ranks
+        if ranks > job.layout.ranks and len(self._places.free()) >= ranks:
+            (job.out / YIELD_FILE).touch()
+
+    def _lose(self, names: Sequence[str], missing: Sequence[Missing], epoch: int) -> None:
+        """Writes the loss down, and leaves alone the places that were lost.
+
+        Those that say that they failed are there: they failed for want of another.
+        """
+        gone = [m.member for m in missing if not m.why.startswith(Outcome.FAILED)]
+        for name in gone:
+            self._places.lose(self._gang.names.index(name))
+        rank = names.index(gone[0]) if gone else None
+        why = ", ".join(map(str, missing))
+        self._record.write("lost", rank=rank, why=why, attempt=epoch)
+
+    def _is_up(self, place: int) -> bool:
+        return self._gang.states()[self._gang.names[place]] is MemberState.UP
+
+    def _saved(self) -> list[str]:
+        return [path.name for path in checkpoint.found(self._whole.out)[:1]]
+
+    def _sum_up(self) -> None:
+        """Writes what the record says of all losses together."""
+        events = list(read(self._whole.out / RECORD_FILE))
+        told = [asdict(one) for one in recoveries(events)]
+        self._record.write("whole", recoveries=told, goodput=goodput(events))
 
 
-def _attempt(gang: Gang, epoch: int) -> str | None:
-    """Lets the ranks meet and train; None at the end, else why not.
+def _train(gang: Gang, names: Sequence[str], epoch: int) -> tuple[bool, Sequence[Missing]]:
+    """Lets members meet as ranks, in this order, and train.
+
+    Returns:
+        Whether they came to the last step, and who is missing; nobody is where they were asked
+        to end sooner.
 
     Raises:
         InputError: a rank refuses the job.
     """
-    first = gang.names[0]
-    opened = gang.ask({first: pack({"do": "open"})}, Deadline.after(_MEET_S))
+    opened = gang.ask({names[0]: pack({"do": "open"})}, Deadline.after(_MEET_S))
     if not opened.full:
-        return ", ".join(map(str, opened.missing))
-    where = unpack(opened.answers[first].body)
-    joined = gang.ask(pack({"do": "join", "epoch": epoch, **where}), Deadline.after(_MEET_S))
+        return False, opened.missing
+    where = {"do": "join", "epoch": epoch, **unpack(opened.answers[names[0]].body)}
+    bodies = {name: pack({**where, "rank": rank}) for rank, name in enumerate(names)}
+    joined = gang.ask(bodies, Deadline.after(_MEET_S))
     if not joined.full:
-        return ", ".join(map(str, joined.missing))
-    ended = gang.ask(pack({"do": "train"}), Deadline.after(_SLICE_S))
+        return False, joined.missing
+    body = pack({"do": "train"})
+    ended = gang.ask(dict.fromkeys(names, body), Deadline.after(_SLICE_S))
     if ended.full:
-        return None
+        return all(unpack(answer.body)["ended"] for answer in ended.answers.values()), ()
     if refused := [str(absent) for absent in ended.missing if REFUSED in absent.why]:
         raise InputError(refused[0].replace(REFUSED, ""))
-    return ", ".join(map(str, ended.missing))
-
-
-def _saved(job: Job) -> list[str]:
-    return [path.name for path in checkpoint.found(job.out)[:1]]
+    return False, ended.missing

@@ -2,6 +2,12 @@
 
 Rank 0 of an island talks; the others hand it their parts of the weights, and are given theirs.
 Adam's moments stay where they are. Source: Douillard et al. 2023, arXiv 2311.08105, algorithm 1.
+
+With `overlap_steps` an island goes on while its exchange is on its way. So many steps after it was
+sent, neither sooner nor later, the island begins from the shared weights anew, and what it learned
+since it sent is added: that counts for the next round, so no step is lost or counted twice.
+Source: Shen et al. 2019, arXiv 1906.12043, algorithm 1 (CoCoD-SGD); Douillard et al. 2025,
+arXiv 2501.18512, section 2.3, where the two are mixed instead.
 """
 
 from __future__ import annotations
@@ -9,9 +15,13 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -30,6 +40,25 @@ TOKEN = "SEXTANT_HARBOUR_TOKEN"
 """In the environment of harbour and islands, where strangers could reach the harbour."""
 _BEAT_S = 1.0
 _LONGEST_S = 86400.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Flight:
+    """An exchange that is on its way.
+
+    Attributes:
+        kind: `join` or `exchange`.
+        step: after which it was sent.
+        sent: the island's weights then.
+        answer: what rank 0 hears; None on the others.
+        stood_s: for how long training stood still to send it.
+    """
+
+    kind: str
+    step: int
+    sent: Vector
+    answer: Future[Landed] | None
+    stood_s: float
 
 
 class IslandLoop:
@@ -63,6 +92,7 @@ class IslandLoop:
         self._terms, self._alive, self._note = terms, alive, note
         self._group: Any = None
         self._sailor: Sailor | None = None
+        self._flight: _Flight | None = None
         if meshes is not None:
             import torch.distributed as dist
 
@@ -75,48 +105,80 @@ class IslandLoop:
 
     def join(self) -> int:
         """Takes the shared weights; gives the step to go on with."""
-        return self._meet("join", lambda sailor, weights: sailor.join(weights))
+        return self._land(self._depart("join", 0), 0)
 
     def after(self, done: int, steps: int) -> int:
         """Exchanges where it is time; gives how many steps are now done.
 
-        That is more than it were where the others went on without this island.
+        That is more than it were where the others went on without this island, and less where
+        they did so while it overlapped: what it took since is lost, and its data comes again.
         """
-        if done % self._terms.inner_steps and done != steps:
+        last, overlap = done == steps, self._terms.overlap_steps
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            if not last and done - flight.step < overlap:
+                self._flight = flight
+                return done
+            reached = self._land(flight, done)
+            if reached != flight.step:
+                return min(reached, steps)
+        if done % self._terms.inner_steps and not last:
             return done
-        reached = self._meet("exchange", lambda sailor, weights: sailor.exchange(weights))
-        return steps if done == steps else min(reached, steps)
+        flight = self._depart("exchange", done)
+        if overlap and not last:
+            self._flight = flight
+            return done
+        reached = self._land(flight, done)
+        return steps if last else min(reached, steps)
 
     def close(self) -> None:
         """Ends the link."""
         if self._sailor is not None:
             self._sailor.close()
 
-    def _meet(self, kind: str, talk: Callable[[Sailor, Vector], Landed]) -> int:
-        """Gives the step that the round which is now begun begins with."""
-        weights = gathered(self._part)
-        told: list[Any] = [None]
+    def _depart(self, kind: str, step: int) -> _Flight:
+        """Sends the weights; every rank keeps what was sent."""
+        begun_s = time.perf_counter()
+        sent, answer = gathered(self._part), None
+        if self._sailor is not None:
+            talk = self._sailor.join if kind == "join" else self._sailor.exchange
+            answer = _aside(partial(talk, sent))
+        stood_s = time.perf_counter() - begun_s
+        return _Flight(kind=kind, step=step, sent=sent, answer=answer, stood_s=stood_s)
+
+    def _land(self, flight: _Flight, done: int) -> int:
+        """Waits for the shared weights and goes on from them, with what was learned since.
+
+        Returns:
+            The step that the round which is now begun begins with.
+        """
+        begun_s = time.perf_counter()
+        weights, told = flight.sent, list[Any]([None])
         with self._beating():
-            if self._sailor is not None:
-                landed = talk(self._sailor, weights)
-                told = [landed.round]
-                weights = landed.weights
-                self._note(
-                    kind,
-                    round=landed.round,
-                    took_part=landed.took_part,
-                    seconds=landed.seconds,
-                    sent_bytes=landed.sent_bytes,
-                    received_bytes=landed.received_bytes,
-                )
+            landed = flight.answer.result() if flight.answer is not None else None
+            if landed is not None:
+                weights, told = landed.weights, [(landed.round, landed.took_part)]
             shared = torch.from_numpy(np.array(weights))
             if self._group is not None:
                 import torch.distributed as dist
 
                 dist.broadcast_object_list(told, src=0, group=self._group)
                 dist.broadcast(shared, src=0, group=self._group)
+        ((number, took_part),) = told
+        if took_part and done != flight.step:
+            shared += torch.from_numpy(gathered(self._part) - flight.sent)
         spread(self._part, shared)
-        return int(told[0]) * self._terms.inner_steps
+        if landed is not None:
+            self._note(
+                flight.kind,
+                round=number,
+                took_part=took_part,
+                seconds=landed.seconds,
+                stood_s=flight.stood_s + time.perf_counter() - begun_s,
+                sent_bytes=landed.sent_bytes,
+                received_bytes=landed.received_bytes,
+            )
+        return number * self._terms.inner_steps
 
     @contextmanager
     def _beating(self) -> Iterator[None]:
@@ -134,6 +196,20 @@ class IslandLoop:
         finally:
             over.set()
             thread.join()
+
+
+def _aside(talk: Callable[[], Landed]) -> Future[Landed]:
+    """Talks in a thread of its own, which does not keep the process from ending."""
+    answer: Future[Landed] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(talk())
+        except BaseException as error:  # noqa: BLE001  told to whoever waits for it
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return answer
 
 
 @torch.no_grad()

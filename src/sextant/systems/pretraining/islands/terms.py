@@ -20,6 +20,8 @@ class Terms:
         inner_steps: of each between two exchanges (H).
         bits: of a number on the wide link; 32 sends them as they are.
         learning_rate, momentum: of the outer optimizer, SGD with Nesterov's momentum.
+        overlap_steps: that an island goes on for while an exchange is on its way, before it
+            takes the shared move; 0 stands still for it.
         patience_s: for how long a round waits for the others, once one island has delivered.
         harbour: `host:port` where outer gradients meet.
         island: which of the islands this one is.
@@ -30,6 +32,7 @@ class Terms:
     bits: int = 8
     learning_rate: float = 0.7
     momentum: float = 0.9
+    overlap_steps: int = 0
     patience_s: float = 120.0
     harbour: str = ""
     island: int = 0
@@ -43,6 +46,9 @@ class Terms:
         if not (self.learning_rate > 0.0 and 0.0 <= self.momentum < 1.0):
             what = f"{self.learning_rate} and {self.momentum} are no rate above 0 and no momentum"
             raise InputError(what, where="--outer-rate", hint="0.7 and 0.9; or 1 and 0: the mean")
+        if not 0 <= self.overlap_steps < self.inner_steps:
+            what = f"0 to {self.inner_steps - 1} of {self.inner_steps} steps"
+            raise InputError(f"{what}, not {self.overlap_steps}", where="--overlap")
         if self.bits not in BITS:
             raise InputError(f"one of {BITS}, not {self.bits}", where="--quantize")
 
