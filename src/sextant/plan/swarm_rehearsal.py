@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import pi
 
 from sextant.axes import Axis
 from sextant.facts import Facts
@@ -42,7 +43,9 @@ class SwarmShape:
         area_m2: that can be reached.
         width_m: of the strip that a camera is sure of.
         speed_m_per_s: that a drone flies at most.
-        word_ticks: from one word of a drone to its next.
+        word_ticks: from one word of a drone to its next, while nobody is near it.
+        near_word_ticks: the same while somebody is.
+        near_m: how near that is.
         belief_ticks: from one word with its bids to the next of these.
         plan_ticks: from one round of bidding to the next.
         start_gap_m: between the nearest two at the start.
@@ -58,6 +61,8 @@ class SwarmShape:
     width_m: float
     speed_m_per_s: float
     word_ticks: int
+    near_word_ticks: int
+    near_m: float
     belief_ticks: int
     plan_ticks: int
     start_gap_m: float
@@ -136,11 +141,17 @@ def _loops(
 
 
 def _rates(shape: SwarmShape, cost: MindCosts, facts: Facts) -> list[Quantity]:
-    words = 1.0 / (shape.word_ticks * shape.period_s)
-    why = f"a word every {shape.word_ticks} ticks of {show_seconds(shape.period_s)}"
+    # Drones that are anywhere, each alike: how often at least one is near.
+    far = max(0.0, 1.0 - pi * shape.near_m**2 / shape.area_m2) ** (shape.drones - 1)
+    a_tick = far / shape.word_ticks + (1.0 - far) / shape.near_word_ticks
+    words = a_tick / shape.period_s
+    why = (
+        f"a word every {shape.word_ticks} ticks of {show_seconds(shape.period_s)}, every "
+        f"{shape.near_word_ticks} while another is within {shape.near_m:g} m"
+    )
     sent = words * cost.word_bytes * facts.value("word_over_stand")
     return [
-        within("words_per_s", words, "/s", 1.05, f"{why}, said by each drone", "arithmetic"),
+        within("words_per_s", words, "/s", 1.2, f"{why}, said by each drone", "arithmetic"),
         within(
             "words_bytes_per_s",
             sent,

@@ -98,6 +98,7 @@ class Mailbox:
 
     def hear(self, sample: Any) -> None:
         """Take in a word."""
+        wire.settle()
         with self._lock:
             if self._stream.random() >= self._loss:
                 self._words.append(sample.payload.to_bytes())

@@ -124,6 +124,7 @@ class WireVehicle:
         self._session.put(self._keys.act(self._drone), pack([time.time(), [0.0, 0.0], True]))
 
     def _hear(self, sample: Any) -> None:
+        wire.settle()
         with self._come:
             self._newest = sample.payload.to_bytes()
             self._come.notify()

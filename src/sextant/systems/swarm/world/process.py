@@ -40,6 +40,7 @@ class Autopilots:
 
     def hear(self, sample: Any) -> None:
         """A drone's setpoint, or its order to land."""
+        wire.settle()
         drone = int(str(sample.key_expr).rsplit("/", 1)[1])
         made_from_s, (u, v), lands = unpack(sample.payload.to_bytes())
         with self._lock:
