@@ -39,6 +39,7 @@ class SwarmShape:
     Attributes:
         drones: a process each.
         cores: that they share.
+        at_once: how many drones wake at the same time.
         period_s: of the control loop.
         area_m2: that can be reached.
         width_m: of the strip that a camera is sure of.
@@ -56,6 +57,7 @@ class SwarmShape:
 
     drones: int
     cores: int
+    at_once: int
     period_s: float
     area_m2: float
     width_m: float
@@ -120,8 +122,8 @@ def _loops(
     """The median waits for half of the others on its core, the slow tail for all of them."""
     mean_s = sum(stages.values())
     shared = facts.value("loop_over_ticks")
-    median_s = queued_s(mean_s, drones=shape.drones, cores=shape.cores)
-    others_s = mean_s * (max(1.0, shape.drones / shape.cores) - 1.0)
+    median_s = queued_s(mean_s, drones=shape.at_once, cores=shape.cores)
+    others_s = mean_s * (max(1.0, shape.at_once / shape.cores) - 1.0)
     rows = (
         ("loop_p50_s", median_s, 1.35),
         ("loop_p99_s", tick_p99_s + others_s, 1.6),
@@ -132,8 +134,8 @@ def _loops(
             shared * seconds + cost.hop_s,
             "s",
             spread,
-            f"{shape.drones} ticks of {show_seconds(mean_s)} on {shape.cores} cores, x {shared:g} "
-            f"for the physics beside them, + a hop of {show_seconds(cost.hop_s)}",
+            f"{shape.at_once} ticks of {show_seconds(mean_s)} at once on {shape.cores} cores, "
+            f"x {shared:g} for the physics beside them, + a hop of {show_seconds(cost.hop_s)}",
             _LAW,
         )
         for name, seconds, spread in rows

@@ -24,6 +24,7 @@ DODGE = Dodge(period_s=0.05, sensing_m=8.0, radius_m=0.3, acceleration_m_s2=20.0
 SHAPE = SwarmShape(
     drones=4,
     cores=2,
+    at_once=4,
     period_s=0.05,
     area_m2=900.0,
     width_m=4.5,

@@ -31,6 +31,7 @@ from sextant.systems.swarm.trials import (
 )
 from sextant.systems.swarm.world.ground import CameraRule
 from sextant.systems.swarm.world.maps import read_map
+from sextant.systems.swarm.world.process import SUB_TICKS
 from sextant.systems.swarm.world.sensors import SensorRule
 from sextant.systems.swarm.world.world import WorldRule
 
@@ -67,6 +68,7 @@ def shape_of(flight: Flight, dodge: Dodge) -> SwarmShape:
     return SwarmShape(
         drones=flight.drones,
         cores=len(os.sched_getaffinity(0)),
+        at_once=-(-flight.drones // SUB_TICKS),
         period_s=PERIOD_S,
         area_m2=area_m2,
         width_m=camera.view_m - 2.0 * camera.target_m - 2.0 * sensors.position_error_m,

@@ -125,9 +125,11 @@ def _unpacked(told: Any, num_cells: int) -> Change:
     stamps_K = np.frombuffer(stamps, "<u4").astype(np.int64) + int(after)
     if not len(cells_K) == len(values_K) == len(stamps_K):
         raise ValueError("a change whose parts differ in length")
-    if len(cells_K) and cells_K.max() >= num_cells:
+    if len(cells_K) and np.maximum.reduce(cells_K) >= num_cells:
         raise ValueError("a change outside the chart")
-    if not 0 <= int(after) <= int(upto) or (len(stamps_K) and stamps_K.max() > int(upto)):
+    if not 0 <= int(after) <= int(upto) or (
+        len(stamps_K) and np.maximum.reduce(stamps_K) > int(upto)
+    ):
         raise ValueError("stamps that do not rise")
     return Change(
         source=int(source),

@@ -77,7 +77,7 @@ class Act:
 PLAN_TICKS, WORD_TICKS, VERSION_TICKS = 8, 2, 4
 """A drone plans, bids and says what it believes; says a word while somebody is near; and says one
 in any case, with what it knows of the map, once in so many ticks."""
-NEAR_M = 5.0
+NEAR_M = 3.0
 """Who is farther off need not hear so often where one flies."""
 _MAP_TICKS = 4
 _TARGET_TICKS = 10

@@ -41,7 +41,7 @@ READY_S = 60.0
 """How long everybody waits for the others to be there."""
 _FRESH_S, _FRESH_PERIODS = 1.5, 6.0
 _HELLO_S = 0.2
-_TELL_TICKS = 4
+_TELL_TICKS = 8
 _LAST_WORDS = 5
 
 
