@@ -18,6 +18,9 @@ from sextant.errors import EngineError, missing_engine
 
 LEASE_MS = 500
 """A link that carries nothing for this long is closed; its member connects again by itself."""
+_PEER_LEASE_MS = 2000
+"""Between equals, who notice silence themselves: with a short lease most of what goes over their
+many links is only there to keep them."""
 _WAIT_BEFORE_DROP_US = 10_000
 _OPEN_MS = 1000
 _ONE_THREAD = (
@@ -134,6 +137,7 @@ def peer(endpoint: str, others: list[str]) -> Any:
     config = _config(listen=[endpoint], connect=others)
     # Over UDP nothing says that nobody is there yet.
     config.insert_json5("transport/unicast/open_timeout", str(_OPEN_MS))
+    config.insert_json5("transport/link/tx/lease", str(_PEER_LEASE_MS))
     return zenoh().open(config)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sextant.errors import InputError
@@ -22,12 +24,15 @@ DODGE = Dodge(period_s=0.05, sensing_m=8.0, radius_m=0.3, acceleration_m_s2=20.0
 SHAPE = SwarmShape(
     drones=4,
     cores=2,
+    at_once=4,
     period_s=0.05,
     area_m2=900.0,
     width_m=4.5,
     speed_m_per_s=3.0,
-    word_ticks=2,
-    belief_ticks=4,
+    word_ticks=4,
+    near_word_ticks=2,
+    near_m=0.0,
+    belief_ticks=8,
     plan_ticks=8,
     start_gap_m=1.4,
     sensing_m=8.0,
@@ -81,7 +86,9 @@ def test_predictions_are_enough_and_follow_the_shape(facts: Facts) -> None:
     assert len(rows) >= 8
     assert sum(quantity.unit in ("s", "/s", "B/s", "m/s") for quantity in found) >= 4
     assert all(quantity.low < quantity.value < quantity.high for quantity in found)
-    assert rows["words_per_s"].value == pytest.approx(10.0)
+    assert rows["words_per_s"].value == pytest.approx(5.0)
+    close = {q.name: q for q in predict_swarm(replace(SHAPE, near_m=30.0), COSTS, facts)[0]}
+    assert close["words_per_s"].value == pytest.approx(10.0)
     assert rows["agree_s"].value == pytest.approx(3.0 * rows["map_s"].value)
     assert sum(lean.busy.values()) == pytest.approx(1.0)
 

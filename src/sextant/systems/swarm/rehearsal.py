@@ -17,7 +17,7 @@ from sextant.fleet import wire
 from sextant.fleet.ledger import Ledger
 from sextant.plan.swarm_rehearsal import MindCosts, SwarmShape
 from sextant.systems.swarm.agreement.auction import MOST_TASKS
-from sextant.systems.swarm.drone.pilot import PLAN_TICKS, VERSION_TICKS, WORD_TICKS
+from sextant.systems.swarm.drone.pilot import NEAR_M, PLAN_TICKS, VERSION_TICKS, WORD_TICKS
 from sextant.systems.swarm.drone.process import Books
 from sextant.systems.swarm.mission.launch import Flight, free_ports
 from sextant.systems.swarm.mission.stepped import Mission, MissionRule
@@ -31,6 +31,7 @@ from sextant.systems.swarm.trials import (
 )
 from sextant.systems.swarm.world.ground import CameraRule
 from sextant.systems.swarm.world.maps import read_map
+from sextant.systems.swarm.world.process import SUB_TICKS
 from sextant.systems.swarm.world.sensors import SensorRule
 from sextant.systems.swarm.world.world import WorldRule
 
@@ -67,12 +68,15 @@ def shape_of(flight: Flight, dodge: Dodge) -> SwarmShape:
     return SwarmShape(
         drones=flight.drones,
         cores=len(os.sched_getaffinity(0)),
+        at_once=-(-flight.drones // SUB_TICKS),
         period_s=PERIOD_S,
         area_m2=area_m2,
         width_m=camera.view_m - 2.0 * camera.target_m - 2.0 * sensors.position_error_m,
         speed_m_per_s=WorldRule().body.speed_m_s,
-        word_ticks=WORD_TICKS,
-        belief_ticks=VERSION_TICKS,
+        word_ticks=VERSION_TICKS,
+        near_word_ticks=WORD_TICKS,
+        near_m=NEAR_M,
+        belief_ticks=PLAN_TICKS,
         plan_ticks=PLAN_TICKS,
         start_gap_m=float(gaps_NN[gaps_NN > 0].min(initial=99.0)),
         sensing_m=dodge.sensing_m,
@@ -154,7 +158,7 @@ def rehearse(flight: Flight, dodge: Dodge, side_m: float) -> Observed:
         tasks=MOST_TASKS * flight.drones,
         period_s=PERIOD_S,
         bid_ticks=PLAN_TICKS,
-        tell_ticks=VERSION_TICKS,
+        tell_ticks=PLAN_TICKS,
         side_m=side_m,
     )
     values = {

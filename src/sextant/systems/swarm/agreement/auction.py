@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _EPSILON = 1e-9
 MOST_TASKS = 3
 """That a drone holds at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Who is believed to win a task, and with which bid; nobody with 0."""
+class Claim(NamedTuple):
+    """Who is believed to win a task, and with which bid; nobody with 0.
+
+    A tuple, because a swarm makes and compares hundreds a tick.
+    """
 
     winner: int | None = None
     bid: float = 0.0
@@ -106,13 +109,14 @@ class Auction:
             return
         if beliefs.at_s <= self._heard_s.get(beliefs.sender, -1.0):
             return
-        for task in open_tasks & (beliefs.claims.keys() | self._claims.keys()):
+        told, known, heard_s = beliefs.claims, self._claims, self._heard_s
+        for task in open_tasks:
             # What both believe already stays; once they agree that is nearly all.
-            if beliefs.claims.get(task, NOBODY) != self._claims.get(task, NOBODY):
-                self._claims[task] = self._settled(task, beliefs)
+            if told.get(task, NOBODY) != known.get(task, NOBODY):
+                known[task] = self._settled(task, beliefs)
         for drone, at_s in beliefs.heard_s.items():
-            if drone != self.own:
-                self._heard_s[drone] = max(self._heard_s.get(drone, -1.0), at_s)
+            if at_s > heard_s.get(drone, -1.0) and drone != self.own:
+                heard_s[drone] = at_s
         self._release()
 
     def _settled(self, task: int, theirs: Beliefs) -> Claim:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from math import hypot, inf
 
 from sextant.systems.swarm.world.grid import Floats
 
@@ -61,11 +63,17 @@ class Neighbours:
 
     def alive(self, now_s: float) -> list[Neighbour]:
         """Those that spoke of late and fly."""
-        return [n for n in self._known.values() if self._fresh(n, now_s) and not n.landed]
+        least_s = now_s - self.fresh_s
+        return [n for n in self._known.values() if n.at_s >= least_s and not n.landed]
 
     def gone(self, now_s: float) -> set[int]:
         """Those that fell silent, or landed."""
-        return {n.name for n in self._known.values() if n.landed or not self._fresh(n, now_s)}
+        least_s = now_s - self.fresh_s
+        return {n.name for n in self._known.values() if n.landed or n.at_s < least_s}
 
-    def _fresh(self, neighbour: Neighbour, now_s: float) -> bool:
-        return now_s - neighbour.at_s <= self.fresh_s
+
+def nearest_m(position_2: Floats, others: Iterable[Neighbour]) -> float:
+    """How far off the nearest says that it is; infinite if there is nobody."""
+    x, y = position_2.tolist()
+    places = (other.position_2.tolist() for other in others)
+    return min((hypot(ox - x, oy - y) for ox, oy in places), default=inf)

@@ -66,24 +66,36 @@ class Layer:
             stamps_K=self.stamps_C[cells],
         )
 
-    def take(self, change: Change) -> npt.NDArray[np.int64]:
-        """Take in a change; returns the cells that are new. One with a gap before it is refused."""
-        if change.after > self.upto:
-            return np.empty(0, np.int64)
-        newer = change.stamps_K > self.stamps_C[change.cells_K]
-        cells = change.cells_K[newer].astype(np.int64)
-        self.values_C[cells] = change.values_K[newer]
+    def take(self, change: Change) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]:
+        """Take in a change; returns the cells that are new, and by how much the evidence of each
+        has grown. A change with a gap before it is refused.
+        """
+        if change.after > self.upto or change.upto <= self.upto:
+            return np.empty(0, np.int64), np.empty(0, np.int16)
+        # All up to the own stamp is here already, and nothing after it.
+        newer = change.stamps_K > self.upto
+        cells, values = change.cells_K[newer].astype(np.int64), change.values_K[newer]
+        more = _evidence(values) - _evidence(self.values_C[cells])
+        self.values_C[cells] = values
         self.stamps_C[cells] = change.stamps_K[newer]
-        self.upto = max(self.upto, change.upto)
-        return cells
+        self.upto = change.upto
+        return cells, more
 
 
 class SharedMap:
-    """One drone's copy of everybody's layers, and what they say together."""
+    """One drone's copy of everybody's layers, and what they say together.
+
+    Attributes:
+        evidence_C: the sum of all drones' evidence.
+        seen_C: some drone's camera saw the cell.
+        known_C: some drone wrote the cell.
+        changed: counts the changes.
+    """
 
     def __init__(self, own: int, num_cells: int) -> None:
         self.own = own
         self._num_cells = num_cells
+        self.changed = 0
         self._layers: dict[int, Layer] = {own: Layer(num_cells)}
         self.evidence_C = np.zeros(num_cells, np.int16)
         self.seen_C = np.zeros(num_cells, np.bool_)
@@ -96,30 +108,28 @@ class SharedMap:
         seen: npt.NDArray[np.int64],
     ) -> None:
         """Write what the own sensors saw: cells that rays went through, that stopped one, and that
-        the camera saw.
+        the camera saw; each cell once in each.
         """
+        self._grow(free, -1)
+        self._grow(hit, 2)
         layer = self._layers[self.own]
-        delta_C = np.zeros(self._num_cells, np.int16)
-        delta_C[free] = -1
-        delta_C[hit] = 2
-        touched = np.unique(np.concatenate([free, hit, seen]))
-        before = layer.values_C[touched]
-        evidence = np.clip(_evidence(before) + delta_C[touched], -MOST, MOST)
-        looked = _looked(before) | np.isin(touched, seen)
-        after = (evidence + np.where(looked, SEEN, 0)).astype(np.int8)
-        differs = after != before
-        layer.write(touched[differs], after[differs])
-        self._refresh(touched[differs])
+        fresh = seen[layer.values_C[seen] <= MOST]
+        layer.write(fresh, layer.values_C[fresh] + np.int8(SEEN))
+        self._note(fresh, np.zeros(len(fresh), np.int16))
+        self.seen_C[fresh] = True
 
     def take(self, *changes: Change) -> None:
         """Take in changes of others' layers."""
-        cells = []
+        taken = []
         for change in changes:
             if change.source != self.own:
                 layer = self._layers.setdefault(change.source, Layer(self._num_cells))
-                cells.append(layer.take(change))
-        if cells:
-            self._refresh(np.concatenate(cells))
+                taken.append(layer.take(change))
+                cells = taken[-1][0]
+                self.seen_C[cells[layer.values_C[cells] > MOST]] = True
+        if taken:
+            cells_K, more_K = (np.concatenate(parts) for parts in zip(*taken, strict=True))
+            self._note(cells_K, more_K)
 
     def versions(self) -> dict[int, int]:
         """Up to which stamp each drone's layer is known."""
@@ -135,20 +145,30 @@ class SharedMap:
                 most -= len(news[-1].cells_K)
         return news
 
-    def _refresh(self, cells: npt.NDArray[np.int64]) -> None:
-        if not len(cells):
-            return
-        values = np.stack([layer.values_C[cells] for layer in self._layers.values()])
-        self.evidence_C[cells] = _evidence(values).sum(axis=0)
-        self.seen_C[cells] = _looked(values).any(axis=0)
-        # What drones disagree on is no unknown cell: there is nothing to fly there for.
-        self.known_C[cells] = True
+    def _grow(self, cells: npt.NDArray[np.int64], more: int) -> None:
+        """Change one's own evidence of cells by the same."""
+        layer = self._layers[self.own]
+        before = layer.values_C[cells]
+        evidence = _evidence(before)
+        after = np.minimum(np.maximum(evidence + np.int16(more), -MOST), MOST)
+        differs = after != evidence
+        cells, grown = cells[differs], (after - evidence)[differs]
+        layer.write(cells, before[differs] + grown.astype(np.int8))
+        self._note(cells, grown)
+
+    def _note(self, cells: npt.NDArray[np.int64], more: npt.NDArray[np.int16]) -> None:
+        """Sum up what has changed; several drones may have written the same cell."""
+        if len(cells):
+            np.add.at(self.evidence_C, cells, more)
+            # What drones disagree on is no unknown cell: there is nothing to fly there for.
+            self.known_C[cells] = True
+            self.changed += 1
+
+
+_BYTES = np.arange(256).astype(np.uint8).view(np.int8).astype(np.int16)
+_TABLE = np.where(_BYTES > MOST, _BYTES - SEEN, _BYTES).astype(np.int16)
+"""The evidence in each value, by its byte."""
 
 
 def _evidence(values: Values) -> npt.NDArray[np.int16]:
-    wide = values.astype(np.int16)
-    return np.where(wide > MOST, wide - SEEN, wide)
-
-
-def _looked(values: Values) -> npt.NDArray[np.bool_]:
-    return np.asarray(values > MOST)
+    return np.asarray(_TABLE[values.view(np.uint8)])

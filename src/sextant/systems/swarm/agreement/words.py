@@ -92,8 +92,9 @@ class Word:
 def _speaker(told: Any) -> Neighbour:
     name, at_s, x, y, u, v, landed = told["who"]
     promise, rank, way = told["flies"]
+    _check(at_s, x, y, u, v, rank, 0.0 if promise is None else promise)
     points = tuple((float(x), float(y)) for x, y in way)
-    _check(at_s, x, y, u, v, rank, 0.0 if promise is None else promise, *chain(*points))
+    _check(*chain(*points))
     return Neighbour(
         name=int(name),
         at_s=float(at_s),
@@ -119,20 +120,22 @@ def _packed(change: Change) -> list[Any]:
 
 def _unpacked(told: Any, num_cells: int) -> Change:
     source, after, upto, cells, values, stamps = told
-    cells_K = np.frombuffer(cells, "<i4")
+    cells_K = np.frombuffer(cells, "<u4")
     values_K = np.frombuffer(values, np.int8)
     stamps_K = np.frombuffer(stamps, "<u4").astype(np.int64) + int(after)
     if not len(cells_K) == len(values_K) == len(stamps_K):
         raise ValueError("a change whose parts differ in length")
-    if len(cells_K) and (cells_K.min() < 0 or cells_K.max() >= num_cells):
+    if len(cells_K) and np.maximum.reduce(cells_K) >= num_cells:
         raise ValueError("a change outside the chart")
-    if not 0 <= int(after) <= int(upto) or (len(stamps_K) and stamps_K.max() > int(upto)):
+    if not 0 <= int(after) <= int(upto) or (
+        len(stamps_K) and np.maximum.reduce(stamps_K) > int(upto)
+    ):
         raise ValueError("stamps that do not rise")
     return Change(
         source=int(source),
         after=int(after),
         upto=int(upto),
-        cells_K=cells_K,
+        cells_K=cells_K.view(np.int32),
         values_K=values_K,
         stamps_K=stamps_K,
     )
@@ -141,7 +144,10 @@ def _unpacked(told: Any, num_cells: int) -> Change:
 def _beliefs(told: Any, speaker: Neighbour) -> Beliefs | None:
     if told["claims"] is None:
         return None
-    claims = {int(t): Claim(None if w is None else int(w), float(b)) for t, w, b in told["claims"]}
+    claims = {t: Claim(w, float(b)) for t, w, b in told["claims"]}
+    for number in chain(claims, (c.winner for c in claims.values() if c.winner is not None)):
+        if type(number) is not int:
+            raise ValueError("a claim on no task, or of nobody")
     heard = {int(drone): float(at_s) for drone, at_s in told["heard"]}
     return Beliefs(sender=speaker.name, at_s=speaker.at_s, claims=claims, heard_s=heard)
 

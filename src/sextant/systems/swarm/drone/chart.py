@@ -18,6 +18,8 @@ Cells = npt.NDArray[np.int64]
 
 HIT, FREE = 1, -1
 """Evidence of all drones together, from which a cell counts as occupied, or as free."""
+_OVER_M = 0.5
+"""So much farther than it reaches noise may put what a ray hit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,18 +65,36 @@ def scan(chart: Chart, readings: Readings, rule: SensorRule) -> tuple[Cells, Cel
     """
     known_R = ~np.isnan(readings.ranges_R)
     ranges_R = readings.ranges_R[known_R]
-    ways_R2 = fan(len(known_R), readings.turn)[known_R]
-    ends_R = np.minimum(ranges_R, rule.reach_m)
     behind_m = min(0.3 * chart.cell_m, 0.15) + rule.range_noise_m
-    hit_R = np.isfinite(ranges_R)
-    points_N2 = readings.position_2 + (ranges_R[hit_R] + behind_m)[:, None] * ways_R2[hit_R]
-    hits = _once(chart.cells(points_N2))
+    hit_R = ranges_R < rule.reach_m + _OVER_M
+    # All of it lies on a window of cells around the drone.
+    half = int(np.ceil((rule.reach_m + _OVER_M + behind_m) / chart.cell_m)) + 1
+    at_2 = (readings.position_2 - chart.origin_m) / chart.cell_m
+    corner_2 = np.floor(at_2) - half
+    ways_R2 = fan(len(known_R), readings.turn)[known_R] / chart.cell_m
     steps_S = np.arange(0.0, rule.reach_m, 0.5 * chart.cell_m)
-    points_RS2 = readings.position_2 + steps_S[:, None] * ways_R2[:, None]
     # A ray says nothing of the last stretch before what it hit.
-    clear_RS = steps_S < (ends_R - 0.5 * behind_m)[:, None]
-    free = _once(chart.cells(points_RS2[clear_RS]))
-    return np.setdiff1d(free, hits, assume_unique=True), hits
+    clear_RS = steps_S < (ranges_R - 0.5 * behind_m)[:, None]
+    across, up = at_2 - corner_2
+    side = 2 * half + 1
+    window = np.zeros((side, side), np.int8)
+    flat = window.ravel()
+    columns_RS = (across + ways_R2[:, :1] * steps_S).astype(np.int64)
+    rows_RS = (up + ways_R2[:, 1:] * steps_S).astype(np.int64)
+    flat[(rows_RS * side + columns_RS)[clear_RS]] = FREE
+    far_N = ranges_R[hit_R] + behind_m
+    columns_N = (across + ways_R2[hit_R, 0] * far_N).astype(np.int64)
+    flat[(up + ways_R2[hit_R, 1] * far_N).astype(np.int64) * side + columns_N] = HIT
+    column, row = (int(corner) for corner in corner_2)
+    return _cut(chart, window, row, column, FREE), _cut(chart, window, row, column, HIT)
+
+
+def _cut(chart: Chart, window: np.ndarray, row: int, column: int, what: int) -> Cells:
+    """The chart's cells that a window says something of; its corner is at a row and a column."""
+    top, left = max(0, -row), max(0, -column)
+    inside = window[top : max(0, chart.rows - row), left : max(0, chart.columns - column)]
+    rows, columns = (inside == what).nonzero()
+    return np.asarray((rows + (row + top)) * chart.columns + (columns + (column + left)))
 
 
 def footprint(chart: Chart, position_2: Floats, view_m: float, error_m: float) -> Cells:
@@ -85,7 +105,3 @@ def footprint(chart: Chart, position_2: Floats, view_m: float, error_m: float) -
     columns = np.arange(max(0, int(low[0])), min(chart.columns - 1, int(high[0])) + 1)
     rows = np.arange(max(0, int(low[1])), min(chart.rows - 1, int(high[1])) + 1)
     return np.asarray((rows[:, None] * chart.columns + columns[None, :]).ravel())
-
-
-def _once(cells: Cells) -> Cells:
-    return np.unique(cells[cells >= 0])

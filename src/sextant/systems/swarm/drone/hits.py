@@ -1,9 +1,13 @@
 """What the range sensor hit of late, in a frame that stands still by dead reckoning.
 
-Shape suffixes: S scans in the ring, R rays, Q squares on the torus, N points.
+Shape suffixes: R rays, H rays that hit something, Q squares on the torus, N points.
 """
 
 from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,90 +23,114 @@ _STOOD_S = 0.4
 _NOW_S = 0.11
 _LATELY_S = 0.26
 _AROUND = np.array([(up, across) for up in (-1, 0, 1) for across in (-1, 0, 1)])
+_NONE = np.empty((0, 2))
+
+
+@dataclass(kw_only=True, slots=True)
+class _Scan:
+    """What one scan hit.
+
+    Attributes:
+        at_s: its time.
+        hits_H2: where, in the frame that stands still.
+        drone_H: may be of a known drone.
+        stands_H: something stood there before.
+        squares_H: the squares that it fell into; once it is old, those that it is counted in.
+        walls_N2: what of it may stand by now: of a scan of a moment ago all, whatever it may be;
+            later what stood there before; in the end also all that is of no drone.
+    """
+
+    at_s: float
+    hits_H2: Floats
+    drone_H: Bools
+    stands_H: Bools
+    squares_H: np.ndarray
+    walls_N2: Floats
 
 
 class Hits:
-    """A ring of the last scans. What was hit before is counted in small squares on a torus, wider
-    than the sensor reaches either way, so that one look tells whether something stood there.
+    """The last scans. What was hit before is counted in small squares on a torus, wider than the
+    sensor reaches either way, so that one look tells whether something stood there.
     """
 
-    def __init__(self, rays: int) -> None:
-        self._at_s_S = np.full(_SCANS, -np.inf)
-        self._hits_SR2 = np.zeros((_SCANS, rays, 2))
-        self._is_hit_SR = np.zeros((_SCANS, rays), np.bool_)
-        self._drone_SR = np.zeros((_SCANS, rays), np.bool_)
-        self._stands_SR = np.zeros((_SCANS, rays), np.bool_)
-        self._counted_SR = np.zeros((_SCANS, rays), np.bool_)
-        self._is_counted_S = np.zeros(_SCANS, np.bool_)
-        self._squares_SR = np.zeros((_SCANS, rays), np.int64)
+    def __init__(self) -> None:
+        self._late: deque[_Scan] = deque()
+        self._aging: deque[_Scan] = deque()
+        self._old: deque[_Scan] = deque()
         self._count_Q = np.zeros(_SIDE * _SIDE, np.int32)
         self._moved_2 = np.zeros(2)
         self._now_s: float | None = None
-        self._next = 0
 
-    def offsets(self, readings: Readings) -> tuple[Floats, Bools]:
-        """From the drone to what each ray hit [R, 2], and which rays hit something [R]."""
+    def offsets(self, readings: Readings) -> Floats:
+        """From the drone to what its rays hit [H, 2]."""
         is_hit_R = np.isfinite(readings.ranges_R)
-        ranges_R = np.where(is_hit_R, readings.ranges_R, 0.0)
-        return fan(len(ranges_R), readings.turn) * ranges_R[:, None], is_hit_R
+        if not is_hit_R.any():
+            return _NONE
+        ways_H2 = fan(len(is_hit_R), readings.turn)[is_hit_R]
+        return np.asarray(ways_H2 * readings.ranges_R[is_hit_R][:, None])
 
-    def take(self, readings: Readings, offsets_R2: Floats, is_hit_R: Bools, drone_R: Bools) -> None:
-        """Take in a scan; `drone_R` are the hits that may be of a known drone."""
+    def take(self, readings: Readings, offsets_H2: Floats, drone_H: Bools) -> None:
+        """Take in a scan; `drone_H` are the hits that may be of a known drone."""
         now_s = readings.at_s
         if self._now_s is not None:
             self._moved_2 = self._moved_2 + readings.velocity_2 * (now_s - self._now_s)
         self._now_s = now_s
         self._age(now_s)
-        slot, self._next = self._next, (self._next + 1) % _SCANS
-        self._forget(slot)
-        hits_R2 = self._moved_2 + offsets_R2
-        at_R2 = np.floor(hits_R2 / _SQUARE_M).astype(np.int64)
-        around_RA2 = (at_R2[:, None] + _AROUND) % _SIDE
-        stood_R = self._count_Q[around_RA2[..., 0] * _SIDE + around_RA2[..., 1]].any(axis=1)
+        hits_H2 = self._moved_2 + offsets_H2
+        at_H2 = np.floor(hits_H2 / _SQUARE_M).astype(np.int64)
         # Before there is a past to compare with, nothing is taken to be moving.
-        stands_R = stood_R if self._is_counted_S.any() else np.ones_like(stood_R)
-        self._at_s_S[slot] = now_s
-        self._hits_SR2[slot], self._is_hit_SR[slot] = hits_R2, is_hit_R
-        self._drone_SR[slot], self._stands_SR[slot] = drone_R & is_hit_R, stands_R & is_hit_R
-        self._squares_SR[slot] = (at_R2 % _SIDE) @ (_SIDE, 1)
+        stands_H = np.ones(len(hits_H2), np.bool_)
+        if self._old and len(hits_H2):
+            around_HA2 = (at_H2[:, None] + _AROUND) % _SIDE
+            stands_H = self._count_Q[around_HA2[..., 0] * _SIDE + around_HA2[..., 1]].any(axis=1)
+        self._late.append(
+            _Scan(
+                at_s=now_s,
+                hits_H2=hits_H2,
+                drone_H=drone_H,
+                stands_H=stands_H,
+                squares_H=(at_H2 % _SIDE) @ (_SIDE, 1),
+                walls_N2=hits_H2,
+            )
+        )
 
-    def walls(self, now_s: float, within_m: float) -> Floats:
-        """Offsets of what may stand: of all that was hit a moment ago, whatever it may be, and of
-        older hits those that are of no drone.
-        """
-        age_S1 = (now_s - self._at_s_S)[:, None]
-        may_stand_SR = self._stands_SR | (~self._drone_SR & (age_S1 > _STOOD_S))
-        chosen_SR = (may_stand_SR & (age_S1 <= _MEMORY_S)) | (age_S1 <= _LATELY_S)
-        offsets_SR2 = self._hits_SR2 - self._moved_2
-        square_SR = offsets_SR2[..., 0] ** 2 + offsets_SR2[..., 1] ** 2
-        return np.asarray(offsets_SR2[chosen_SR & self._is_hit_SR & (square_SR < within_m**2)])
+    def walls(self) -> Floats:
+        """Offsets of what may stand."""
+        return self._joined(
+            scan.walls_N2
+            for scans in (self._old, self._aging, self._late)
+            for scan in scans
+            if len(scan.walls_N2)
+        )
 
-    def strangers(self, now_s: float) -> Floats:
+    def strangers(self) -> Floats:
         """Offsets of hits of now that are of no known drone, where nothing stood before."""
-        return self._of_now(now_s, ~(self._stands_SR | self._drone_SR))
+        return self._joined(s.hits_H2[~(s.stands_H | s.drone_H)] for s in self._of_now())
 
-    def drones(self, now_s: float) -> Floats:
+    def drones(self) -> Floats:
         """Offsets of hits of now that may be of a known drone."""
-        return self._of_now(now_s, self._drone_SR)
+        return self._joined(s.hits_H2[s.drone_H] for s in self._of_now())
 
-    def _of_now(self, now_s: float, which_SR: Bools) -> Floats:
-        fresh_S = now_s - self._at_s_S <= _NOW_S
-        chosen_SR = which_SR[fresh_S] & self._is_hit_SR[fresh_S]
-        return np.asarray(self._hits_SR2[fresh_S][chosen_SR] - self._moved_2)
+    def _of_now(self) -> list[_Scan]:
+        least_s = self._late[-1].at_s - _NOW_S if self._late else 0.0
+        return [scan for scan in self._late if scan.at_s >= least_s and len(scan.hits_H2)]
+
+    def _joined(self, parts: Iterable[Floats]) -> Floats:
+        parts = list(parts)
+        return np.asarray(np.concatenate(parts) - self._moved_2) if parts else _NONE
 
     def _age(self, now_s: float) -> None:
-        """Count what has become old, and forget what is too old."""
-        age_S = now_s - self._at_s_S
-        for slot in np.flatnonzero(~self._is_counted_S & (age_S > _STOOD_S) & (age_S < np.inf)):
-            of_wall_R = self._stands_SR[slot] | ~self._drone_SR[slot]
-            self._counted_SR[slot] = self._is_hit_SR[slot] & of_wall_R
-            self._is_counted_S[slot] = True
-            np.add.at(self._count_Q, self._squares_SR[slot][self._counted_SR[slot]], 1)
-        for slot in np.flatnonzero(self._is_counted_S & (age_S > _MEMORY_S)):
-            self._forget(int(slot))
-
-    def _forget(self, slot: int) -> None:
-        if self._is_counted_S[slot]:
-            np.subtract.at(self._count_Q, self._squares_SR[slot][self._counted_SR[slot]], 1)
-            self._is_counted_S[slot] = False
-        self._at_s_S[slot] = -np.inf
+        """Move scans on as they grow older, and forget what is too old."""
+        while self._late and now_s - self._late[0].at_s > _LATELY_S:
+            scan = self._late.popleft()
+            scan.walls_N2 = scan.hits_H2[scan.stands_H]
+            self._aging.append(scan)
+        while self._aging and now_s - self._aging[0].at_s > _STOOD_S:
+            scan = self._aging.popleft()
+            of_wall_H = scan.stands_H | ~scan.drone_H
+            scan.walls_N2, scan.squares_H = scan.hits_H2[of_wall_H], scan.squares_H[of_wall_H]
+            np.add.at(self._count_Q, scan.squares_H, 1)
+            self._old.append(scan)
+        kept = _SCANS - 1 - len(self._late) - len(self._aging)
+        while self._old and (len(self._old) > kept or now_s - self._old[0].at_s > _MEMORY_S):
+            np.subtract.at(self._count_Q, self._old.popleft().squares_H, 1)

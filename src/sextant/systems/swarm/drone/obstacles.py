@@ -6,6 +6,7 @@ Shape suffixes: K velocities, M things that stand, L things that may move, N poi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 
 import numpy as np
 
@@ -20,6 +21,10 @@ _HEED_M = 5.0
 _SAME_M = 0.12
 _PUSH_PER_S = 5.0
 _LEAST_SPARE_M = 0.02
+_NONE = np.empty((0, 2))
+_NOTHING = Bounds(
+    points_M2=_NONE, hulls_M=np.empty(0), ways_L2=_NONE, gaps_L=np.empty(0), push_2=np.zeros(2)
+)
 
 
 class Obstacles:
@@ -33,15 +38,17 @@ class Obstacles:
 
     def __init__(self, rule: SafetyRule, sensors: SensorRule) -> None:
         self._rule, self._sensors = rule, sensors
-        self._hits = Hits(sensors.rays)
+        self._hits = Hits()
         self._hull_m = rule.radius_m + rule.margin_m + 3.0 * sensors.range_noise_m
+        errors_m = 2.0 * (self._hull_m + rule.margin_m + sensors.position_error_m)
+        self._near_m = max(_HEED_M, sensors.reach_m) + errors_m
         self._walls_m = float(rule.stopping_m(np.array(rule.speed_m_s))) + 1.5 * self._hull_m
 
     def take(self, readings: Readings, neighbours: Sequence[Neighbour] = ()) -> None:
-        """Take in a scan; `neighbours` are the last words of those who fly."""
-        offsets_R2, is_hit_R = self._hits.offsets(readings)
-        whose_RB = self._whose(offsets_R2, neighbours, readings.position_2, readings.at_s)
-        self._hits.take(readings, offsets_R2, is_hit_R, np.asarray(whose_RB.any(axis=1)))
+        """Take in a scan; `neighbours` are the last words of those who are to be heeded."""
+        offsets_H2 = self._hits.offsets(readings)
+        whose_HB = self._whose(offsets_H2, neighbours, readings.position_2, readings.at_s)
+        self._hits.take(readings, offsets_H2, np.asarray(whose_HB.any(axis=1)))
 
     def bounds(
         self,
@@ -55,13 +62,15 @@ class Obstacles:
         Args:
             position_2: where it believes to be.
             going_K2: its velocity, and the last setpoint.
-            neighbours: the last words of those who fly.
+            neighbours: the last words of those who are to be heeded.
             now_s: the time.
         """
-        walls_M2 = _nearest_a_sector(self._hits.walls(now_s, self._walls_m), self._walls_m)
-        strangers_N2 = _nearest_a_sector(self._hits.strangers(now_s), _HEED_M)
+        walls_M2 = _nearest_a_sector(self._hits.walls(), self._walls_m)
+        strangers_N2 = _nearest_a_sector(self._hits.strangers(), _HEED_M)
         # Movers as offsets to the nearest that they may be, less the hulls, and their speeds.
         told = self._known(position_2, neighbours, now_s)
+        if not told and not len(walls_M2) and not len(strangers_N2):
+            return _NOTHING
         offsets_L2 = np.concatenate([strangers_N2, *(offsets for offsets, _, _ in told)])
         less_L = np.full(len(offsets_L2), self._hull_m + self._rule.margin_m)
         fast_L = np.full(len(offsets_L2), self._rule.speed_m_s)
@@ -103,7 +112,9 @@ class Obstacles:
         By what the own rays hit of it; by its word alone where they hit nothing, or where it says
         more. Then it may have come nearer since, and both may err on where they are.
         """
-        offsets_N2 = self._hits.drones(now_s)
+        if not neighbours:
+            return []
+        offsets_N2 = self._hits.drones()
         whose_NB = self._whose(offsets_N2, neighbours, position_2, now_s)
         far_N = np.hypot(offsets_N2[:, 0], offsets_N2[:, 1])
         hulls_m = 2.0 * (self._rule.radius_m + self._rule.margin_m + self._sensors.position_error_m)
@@ -112,17 +123,30 @@ class Obstacles:
             fast_m_s = other.fastest(now_s, self._rule.speed_m_s)
             less_m = hulls_m + fast_m_s * max(0.0, now_s - other.at_s)
             offset_2 = other.position_2 - position_2
-            told_m = float(np.hypot(offset_2[0], offset_2[1])) - less_m
+            told_m = hypot(*offset_2.tolist()) - less_m
             if told_m > _HEED_M:
                 continue
             mine_N = whose_NB[:, column]
-            nearest_m = float(far_N.min(initial=np.inf, where=mine_N))
+            nearest_m = float(far_N[mine_N].min(initial=np.inf))
             if told_m < nearest_m - self._hull_m - self._rule.margin_m < np.inf:
                 of_it = offsets_N2[mine_N & (far_N < nearest_m + 0.15)]
                 movers.append((of_it, self._hull_m + self._rule.margin_m, fast_m_s))
             else:
                 movers.append((offset_2[None], less_m, fast_m_s))
         return movers
+
+    def heeded(
+        self, neighbours: Sequence[Neighbour], position_2: Floats, now_s: float
+    ) -> list[Neighbour]:
+        """Those that, wherever they have flown since their word, may be near, or hit by a ray."""
+        (x, y), most_m_s = position_2.tolist(), self._rule.speed_m_s
+        near = []
+        for other in neighbours:
+            ox, oy = other.position_2.tolist()
+            flown_m = other.fastest(now_s, most_m_s) * max(0.0, now_s - other.at_s)
+            if hypot(ox - x, oy - y) - flown_m < self._near_m:
+                near.append(other)
+        return near
 
     def _whose(
         self,
@@ -160,7 +184,9 @@ def _push(offsets_N2: Floats, hull_m: float) -> Floats:
 def _nearest_a_sector(offsets_M2: Floats, within_m: float) -> Floats:
     """The nearest in each direction; the others hide behind it."""
     square_M = offsets_M2[:, 0] ** 2 + offsets_M2[:, 1] ** 2
-    near = np.flatnonzero(square_M < within_m**2)
+    near = (square_M < within_m**2).nonzero()[0]
+    if len(near) < 2:
+        return np.asarray(offsets_M2[near])
     near = near[square_M[near].argsort()]
     ways_M = np.arctan2(offsets_M2[near, 1], offsets_M2[near, 0])
     sectors = np.floor(ways_M * (_SECTORS / (2 * np.pi))).astype(np.int64)

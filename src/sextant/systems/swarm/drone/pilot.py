@@ -16,7 +16,7 @@ import numpy as np
 
 from sextant.errors import InputError
 from sextant.systems.swarm.agreement.auction import Auction
-from sextant.systems.swarm.agreement.neighbours import Neighbour, Neighbours
+from sextant.systems.swarm.agreement.neighbours import Neighbour, Neighbours, nearest_m
 from sextant.systems.swarm.agreement.shared_map import Change, SharedMap
 from sextant.systems.swarm.agreement.targets import Targets
 from sextant.systems.swarm.agreement.words import Word
@@ -75,8 +75,11 @@ class Act:
 
 
 PLAN_TICKS, WORD_TICKS, VERSION_TICKS = 8, 2, 4
-"""A drone plans and bids, says a word, and says all that it believes, once in so many ticks."""
-_MAP_TICKS = 2
+"""A drone plans, bids and says what it believes; says a word while somebody is near; and says one
+in any case, with what it knows of the map, once in so many ticks."""
+NEAR_M = 3.0
+"""Who is farther off need not hear so often where one flies."""
+_MAP_TICKS = 4
 _TARGET_TICKS = 10
 _CHANGES_A_WORD = 256
 
@@ -113,7 +116,7 @@ class Pilot:
         self._ways: Ways | None = None
         self._cells: dict[int, int] = {}
         self._goal: int | None = None
-        self._tick = 0
+        self._tick = self._map_tick = 0
         self._last_s, self._last_2 = 0.0, rule.home_2
         self._last_far: tuple[float, Floats] | None = None
         self._avoid: dict[int, float] = {}
@@ -136,7 +139,8 @@ class Pilot:
         with stage("perceive"):
             self._perceive(readings)
         with stage("map"):
-            if self._tick % _MAP_TICKS == 0 or readings.patch_PP is not None:
+            if self._tick >= self._map_tick or readings.patch_PP is not None:
+                self._map_tick = self._tick + _MAP_TICKS
                 self._map(readings)
         with stage("agree"):
             self._hear(words, readings.at_s)
@@ -146,9 +150,8 @@ class Pilot:
         with stage("control"):
             self._setpoint_2 = self._control(readings)
         with stage("speak"):
-            speaks = self._tick % WORD_TICKS == self.rule.name % WORD_TICKS
             word = None
-            if speaks:
+            if self._speaks(readings):
                 word = self._speak(readings.at_s, readings.position_2, readings.velocity_2)
         self._tick += 1
         return Act(setpoint_2=self._setpoint_2, phase=self.phase, word=word)
@@ -186,12 +189,12 @@ class Pilot:
 
     def _map(self, readings: Readings) -> None:
         free, hit = scan(self.rule.chart, readings, self.rule.sensors)
-        others = [n.position_2 for n in self._neighbours.alive(readings.at_s)]
-        if others:
+        others = self._neighbours.alive(readings.at_s)
+        if others and len(hit):
             # What flies is no wall: hits near a neighbour are of it.
-            gaps = self.rule.chart.centres(hit)[:, None] - np.array(others)[None]
+            gaps = self.rule.chart.centres(hit)[:, None] - [n.position_2 for n in others]
             reach_m = 3 * self.rule.safety.radius_m + self.rule.chart.cell_m
-            hit = hit[np.hypot(*gaps.transpose(2, 0, 1)).min(axis=1) > reach_m]
+            hit = hit[(gaps**2).sum(axis=2).min(axis=1) > reach_m**2]
         seen = np.empty(0, np.int64)
         if readings.patch_PP is not None:
             error_m = self.rule.sensors.position_error_m
@@ -201,6 +204,7 @@ class Pilot:
 
     def _hear(self, words: Iterable[bytes], now_s: float) -> None:
         changes: list[Change] = []
+        open_tasks = set(self._cells)
         for body in words:
             try:
                 word = Word.unpack(body, self.rule.chart.num_cells)
@@ -214,7 +218,7 @@ class Pilot:
             if word.versions is not None:
                 self._versions[word.speaker.name] = dict(word.versions)
             if word.beliefs is not None:
-                self.auction.hear(word.beliefs, set(self._cells))
+                self.auction.hear(word.beliefs, open_tasks)
             self.targets.take(word.estimates)
         self.shared.take(*changes)
         self.auction.forget(self._neighbours.gone(now_s))
@@ -301,7 +305,7 @@ class Pilot:
 
     def _control(self, readings: Readings) -> Floats:
         rule, now_s, at_2 = self.rule.safety, readings.at_s, readings.position_2
-        others = self._neighbours.alive(now_s)
+        others = self._obstacles.heeded(self._neighbours.alive(now_s), at_2, now_s)
         self._obstacles.take(readings, others)
         home_m = float(np.hypot(*(at_2 - self.rule.home_2)))
         if self.aborted or (self.phase is Phase.HOME and home_m < _ARRIVED_M):
@@ -335,8 +339,16 @@ class Pilot:
         points = self.rule.chart.centres(np.array(cells[:most][every - 1 :: every], np.int64))
         return tuple((float(x), float(y)) for x, y in points)
 
+    def _speaks(self, readings: Readings) -> bool:
+        """Whether it has a word to say on this tick."""
+        ticks = self._tick - self.rule.name
+        if ticks % VERSION_TICKS == 0:
+            return True
+        gap_m = nearest_m(readings.position_2, self._neighbours.alive(readings.at_s))
+        return ticks % WORD_TICKS == 0 and gap_m < NEAR_M
+
     def _speak(self, now_s: float, at_2: Floats, velocity_2: Floats) -> bytes:
-        full = self._tick % VERSION_TICKS == self.rule.name % VERSION_TICKS
+        ticks = self._tick - self.rule.name
         speaker = Neighbour(
             name=self.rule.name,
             at_s=now_s,
@@ -357,8 +369,8 @@ class Pilot:
             mission=self.rule.mission,
             abort=self.aborted,
             changes=tuple(self._news(now_s)),
-            versions=self.shared.versions() if full else None,
-            beliefs=self.auction.beliefs(now_s) if full else None,
+            versions=self.shared.versions() if ticks % VERSION_TICKS == 0 else None,
+            beliefs=self.auction.beliefs(now_s) if ticks % PLAN_TICKS == 0 else None,
             estimates=self.targets.estimates() if self._tick % _TARGET_TICKS < WORD_TICKS else {},
         ).pack()
 

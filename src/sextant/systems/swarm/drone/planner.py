@@ -6,6 +6,8 @@ Shape suffixes: C cells of the chart, W points of a way, S samples on a line.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from math import hypot, isfinite
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,12 @@ import numpy as np
 from sextant.errors import missing_engine
 from sextant.systems.swarm.agreement.shared_map import SharedMap
 from sextant.systems.swarm.drone.chart import FREE, HIT, Cells, Chart
+from sextant.systems.swarm.drone.roads import Roads
 from sextant.systems.swarm.world.grid import Bools, Floats
 
 _SECTOR_M = 6.0
 _DISCOUNT_A_METRE = 0.97
 _DETOUR = 1.3
-_DETOUR_M = 8.0
 _LOOK_M = 2.0
 
 
@@ -53,6 +55,9 @@ class Planner:
         self._chart, self._shared, self._clearance_m = chart, shared, clearance_m
         self._sides = max(1, round(_SECTOR_M / chart.cell_m))
         rows, columns = np.divmod(np.arange(chart.num_cells), chart.columns)
+        self._centres_C2 = chart.centres(np.arange(chart.num_cells))
+        self._roads = Roads(chart)
+        self._clear: tuple[int, Bools] | None = None
         across = -(-chart.columns // self._sides)
         self._sector_C = rows // self._sides * across + columns // self._sides
         self._last: tuple[Ways, int, Floats] | None = None
@@ -63,13 +68,18 @@ class Planner:
         A way past somebody who stands there counts as longer, for he may be long in going.
         """
         passable_C = self._passable()
-        extra_C = np.zeros(self._chart.num_cells)
-        if len(avoid_N2):
-            centres = self._chart.centres(np.arange(self._chart.num_cells))
-            gaps = np.hypot(*(centres[:, None] - avoid_N2[None]).transpose(2, 0, 1))
-            extra_C[gaps.min(axis=1) <= avoid_m] = _DETOUR_M
+        beside_C = np.zeros(self._chart.num_cells, np.bool_)
+        for avoid_2 in avoid_N2:
+            gaps_C2 = self._centres_C2 - avoid_2
+            beside_C |= (gaps_C2**2).sum(axis=1) <= avoid_m**2
         start = self._nearest(position_2, passable_C)
-        return _shortest(self._chart, passable_C, start, extra_C)
+        metres_C, before_C = self._roads.shortest(passable_C, start, beside_C)
+        return Ways(
+            start=start,
+            metres_C=metres_C,
+            before_C=before_C,
+            clear_C=passable_C & ~beside_C,
+        )
 
     def work(self, ways: Ways) -> Cells:
         """Cells that can be flown to and are worth it: not seen yet, or beside the unknown."""
@@ -89,13 +99,12 @@ class Planner:
         Source: Choi et al. 2009, section VI: time-discounted reward, which has diminishing gains.
         """
         target = cells[task]
-        if not path:
-            far_m = float(ways.metres_C[target])
-        else:
-            stops = self._chart.centres(np.array([*(cells[t] for t in path), target]))
-            legs = np.hypot(*np.diff(stops, axis=0).T).sum()
-            far_m = float(ways.metres_C[cells[path[0]]] + _DETOUR * legs)
-        return 100.0 * float(_DISCOUNT_A_METRE**far_m) if np.isfinite(far_m) else 0.0
+        stops = [divmod(cells[done], self._chart.columns) for done in path]
+        stops.append(divmod(target, self._chart.columns))
+        legs = sum(hypot(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(stops))
+        first_m = float(ways.metres_C[cells[path[0]] if path else target])
+        far_m = first_m + _DETOUR * self._chart.cell_m * legs
+        return 100.0 * float(_DISCOUNT_A_METRE**far_m) if isfinite(far_m) else 0.0
 
     def ahead(self, position_2: Floats, ways: Ways, cell: int) -> Floats:
         """The point to steer for: as far along the way as a straight line stays on free cells."""
@@ -121,17 +130,30 @@ class Planner:
             self._last = ways, cell, points_W2
         return self._last[2]
 
-    def _passable(self) -> np.ndarray:
+    def _passable(self) -> Bools:
         """Known to be free, and far enough from what is not."""
+        if self._clear is not None and self._clear[0] == self._shared.changed:
+            return self._clear[1]
         free_C = self._shared.evidence_C <= FREE
-        taken = (self._shared.evidence_C >= HIT).reshape(self._chart.rows, self._chart.columns)
-        framed = np.pad(taken, 1, constant_values=True)
-        metres = _ndimage().distance_transform_edt(~framed)[1:-1, 1:-1] - 0.5
-        return np.asarray(free_C & (metres.ravel() * self._chart.cell_m >= self._clearance_m))
+        cells = self._clearance_m / self._chart.cell_m + 0.5
+        # In coarse cells all that is beside what is taken is far enough from it.
+        if cells > 1.0:
+            taken = (self._shared.evidence_C >= HIT).reshape(self._chart.rows, self._chart.columns)
+            framed = np.pad(taken, 1, constant_values=True)
+            far = _ndimage().distance_transform_edt(~framed)[1:-1, 1:-1]
+            free_C &= far.ravel() >= cells
+        self._clear = self._shared.changed, free_C
+        return free_C
 
-    def _beside_unknown(self) -> np.ndarray:
+    def _beside_unknown(self) -> Bools:
+        """Cells that are unknown, or share a side with one that is."""
         unknown = ~self._shared.known_C.reshape(self._chart.rows, self._chart.columns)
-        return np.asarray(_ndimage().binary_dilation(unknown).ravel())
+        beside = unknown.copy()
+        beside[1:] |= unknown[:-1]
+        beside[:-1] |= unknown[1:]
+        beside[:, 1:] |= unknown[:, :-1]
+        beside[:, :-1] |= unknown[:, 1:]
+        return np.asarray(beside.ravel())
 
     def _nearest(self, position_2: Floats, passable_C: np.ndarray) -> int:
         """The drone's own cell, or the nearest that can be planned from."""
@@ -139,46 +161,8 @@ class Planner:
         if (own >= 0 and passable_C[own]) or not passable_C.any():
             return max(own, 0)
         cells = np.flatnonzero(passable_C)
-        gaps = np.hypot(*(self._chart.centres(cells) - position_2).T)
+        gaps = np.hypot(*(self._centres_C2[cells] - position_2).T)
         return int(cells[gaps.argmin()])
-
-
-def _shortest(chart: Chart, passable_C: np.ndarray, start: int, extra_C: Floats) -> Ways:
-    """Dijkstra over eight neighbours; a diagonal needs both cells beside it free.
-
-    `extra_C` are metres that half of a step into or out of a cell counts for more.
-    """
-    try:
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import dijkstra
-    except ImportError:
-        raise missing_engine("scipy", "swarm") from None
-    free = passable_C.copy()
-    free[start] = True
-    grid = free.reshape(chart.rows, chart.columns)
-    number = np.arange(chart.num_cells).reshape(grid.shape)
-    heads, tails, lengths = [], [], []
-    for down, across in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        a = (slice(0, chart.rows - down), slice(max(0, -across), chart.columns - max(0, across)))
-        b = (slice(down, None), slice(max(0, across), chart.columns + min(0, across)))
-        open_ = grid[a] & grid[b]
-        if down and across:
-            beside = (a[0], b[1]), (b[0], a[1])
-            open_ &= grid[beside[0]] & grid[beside[1]]
-        heads.append(number[a][open_])
-        tails.append(number[b][open_])
-        longer = 0.5 * (extra_C[heads[-1]] + extra_C[tails[-1]])
-        lengths.append(chart.cell_m * np.hypot(down, across) + longer)
-    shape = (chart.num_cells, chart.num_cells)
-    edges = (np.concatenate(heads), np.concatenate(tails))
-    graph = coo_array((np.concatenate(lengths), edges), shape=shape).tocsr()
-    metres_C, before_C = dijkstra(graph, directed=False, indices=start, return_predecessors=True)
-    return Ways(
-        start=start,
-        metres_C=metres_C,
-        before_C=before_C.astype(np.int64),
-        clear_C=passable_C & (extra_C == 0),
-    )
 
 
 def _ndimage() -> Any:

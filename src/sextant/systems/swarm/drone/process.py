@@ -41,7 +41,7 @@ READY_S = 60.0
 """How long everybody waits for the others to be there."""
 _FRESH_S, _FRESH_PERIODS = 1.5, 6.0
 _HELLO_S = 0.2
-_TELL_TICKS = 4
+_TELL_TICKS = 8
 _LAST_WORDS = 5
 
 
@@ -98,6 +98,7 @@ class Mailbox:
 
     def hear(self, sample: Any) -> None:
         """Take in a word."""
+        wire.settle()
         with self._lock:
             if self._stream.random() >= self._loss:
                 self._words.append(sample.payload.to_bytes())

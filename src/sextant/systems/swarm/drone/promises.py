@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-import numpy as np
-
-from sextant.systems.swarm.agreement.neighbours import PROMISE_S, Neighbour
+from sextant.systems.swarm.agreement.neighbours import PROMISE_S, Neighbour, nearest_m
 from sextant.systems.swarm.drone.safety import SafetyRule
 from sextant.systems.swarm.world.grid import Floats
 
@@ -36,8 +34,7 @@ class Promises:
 
         A share of the gap to the nearest is what the way to a stop may take.
         """
-        gaps = [float(np.hypot(*(other.position_2 - position_2))) for other in others]
-        gap_m = min(gaps, default=np.inf) - 2.0 * self._rule.radius_m
+        gap_m = nearest_m(position_2, others) - 2.0 * self._rule.radius_m
         wish = self._rule.speed_to_stop_in(_SHARE * gap_m)
         least = max(_LEAST_M_S, min(speed_m_s, self.limit_m_s(now_s)) + _SPARE_M_S)
         promise = min(max(wish, least), self._rule.speed_m_s)

@@ -21,7 +21,7 @@ Shape suffixes: M things that stand, L things that may move, K velocities.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from math import hypot
 
 import numpy as np
 
@@ -125,36 +125,46 @@ class Bounds:
         Straight on, as if the drone had the velocity at once; and, where it is known how it flies,
         along the swerve from that to a stop, which may take it nearer than either velocity alone.
         """
-        stops_K = rule.stopping_m(_lengths(velocities_K2))
-        worst_K = self._touch(np.zeros(2), _scaled(velocities_K2, stops_K), self.hulls_M)
+        speeds_K = _lengths(velocities_K2)
+        worst_K = np.full(len(speeds_K), -np.inf)
         if len(self.ways_L2):
             over_K = (rule.extents_m(velocities_K2, self.ways_L2) - self.gaps_L).max(axis=1)
             # The proof for what may move knows no smaller breach.
-            worst_K = np.maximum(worst_K, np.where(over_K > _NOTHING_M, np.inf, over_K))
-        if going is None or not len(self.points_M2):
-            return worst_K
+            worst_K = np.where(over_K > _NOTHING_M, np.inf, over_K)
+        fastest_m_s = float(speeds_K.max())
+        if going is not None:
+            fastest_m_s = max(fastest_m_s, _length(going.velocity_2), _length(going.setpoint_2))
+        # No way to a stop is longer, so what lies beyond it is out of reach.
+        spare_M = _lengths(self.points_M2) - self.hulls_M
+        near = (spare_M <= rule.stopping_m(np.asarray(fastest_m_s)) + _SWERVE_M).nonzero()[0]
+        if not len(near):
+            return np.asarray(worst_K)
+        points_M2, hulls_M = self.points_M2[near], self.hulls_M[near]
+        straight_K2 = _scaled(velocities_K2, rule.stopping_m(speeds_K))
+        worst_K = np.maximum(worst_K, _touch(points_M2, hulls_M, _NOWHERE, straight_K2))
+        if going is None:
+            return np.asarray(worst_K)
         from_2, velocity_2 = rule.swerve(going.velocity_2, going.setpoint_2[None], rule.late_s)
         bend_K2, after_K2 = rule.swerve(velocity_2[0], velocities_K2, rule.react_s - rule.late_s)
-        bend_K2 = bend_K2 + from_2
         rest_K2 = _scaled(after_K2, rule.braking_m(_lengths(after_K2)))
-        hulls_M = self.hulls_M - _SWERVE_M
-        worst_K = np.maximum(worst_K, self._touch(from_2[0], bend_K2 - from_2, hulls_M))
-        return np.maximum(worst_K, self._touch(bend_K2, rest_K2, hulls_M))
+        hulls_M = hulls_M - _SWERVE_M
+        worst_K = np.maximum(worst_K, _touch(points_M2, hulls_M, from_2, bend_K2))
+        return np.asarray(
+            np.maximum(worst_K, _touch(points_M2, hulls_M, from_2 + bend_K2, rest_K2))
+        )
 
-    def _touch(self, starts_K2: Floats, ways_K2: Floats, hulls_M: Floats) -> Floats:
-        """By how much straight ways come too near to what stands [K]."""
-        if not len(self.points_M2):
-            return np.full(len(ways_K2), -np.inf)
-        lengths_K = np.maximum(_lengths(ways_K2), 1e-9)
-        units_K2 = ways_K2 / lengths_K[:, None]
-        starts_K2 = np.broadcast_to(starts_K2, ways_K2.shape)
-        across_KM = self.points_M2[:, 0] - starts_K2[:, :1]
-        up_KM = self.points_M2[:, 1] - starts_K2[:, 1:]
-        ahead_KM = across_KM * units_K2[:, :1] + up_KM * units_K2[:, 1:]
-        along_KM = np.minimum(np.maximum(ahead_KM, 0.0), lengths_K[:, None])
-        # |p - along w|^2 = |p|^2 - 2 along (p . w) + along^2
-        square_KM = across_KM**2 + up_KM**2 + along_KM * (along_KM - 2.0 * ahead_KM)
-        return np.asarray((hulls_M - np.sqrt(np.maximum(square_KM, 0.0))).max(axis=1))
+
+def _touch(points_M2: Floats, hulls_M: Floats, starts_K2: Floats, ways_K2: Floats) -> Floats:
+    """By how much straight ways come too near to what stands [K]."""
+    lengths_K = np.maximum(_lengths(ways_K2), 1e-9)
+    units_K2 = ways_K2 / lengths_K[:, None]
+    across_KM = points_M2[:, 0] - starts_K2[:, :1]
+    up_KM = points_M2[:, 1] - starts_K2[:, 1:]
+    ahead_KM = across_KM * units_K2[:, :1] + up_KM * units_K2[:, 1:]
+    along_KM = np.minimum(np.maximum(ahead_KM, 0.0), lengths_K[:, None])
+    # |p - along w|^2 = |p|^2 - 2 along (p . w) + along^2
+    square_KM = across_KM**2 + up_KM**2 + along_KM * (along_KM - 2.0 * ahead_KM)
+    return np.asarray((hulls_M - np.sqrt(np.maximum(square_KM, 0.0))).max(axis=1))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,21 +201,29 @@ def nearest_allowed(
     limit_m_s = rule.speed_m_s if limit_m_s is None else limit_m_s
     wanted_2 = wanted_2 + bounds.push_2
     wanted_2 = wanted_2 * min(1.0, limit_m_s / max(_length(wanted_2), 1e-9))
+    if not len(bounds.points_M2) and not len(bounds.ways_L2):
+        return wanted_2
     if bounds.excess_m(wanted_2[None], rule, going)[0] <= _NOTHING_M:
         return wanted_2
-    candidates_K2 = np.concatenate([(_TURNS @ wanted_2).reshape(-1, 2), _fan(limit_m_s)])
-    excess_K = bounds.excess_m(candidates_K2, rule, going)
+    candidates_K2 = np.concatenate([(_TURNS @ wanted_2).reshape(-1, 2), limit_m_s * _FAN])
     cost_K = ((candidates_K2 - wanted_2) ** 2).sum(axis=1)
-    allowed_K = excess_K <= _NOTHING_M
-    if allowed_K.any():
-        return np.asarray(candidates_K2[np.where(allowed_K, cost_K, np.inf).argmin()])
-    least = excess_K <= excess_K.min() + _NOTHING_M
-    return np.asarray(candidates_K2[np.where(least, cost_K, np.inf).argmin()])
+    order_K = cost_K.argsort(kind="stable")
+    candidates_K2, excess = candidates_K2[order_K], []
+    # The first that is allowed is the answer, so the others need not be looked at.
+    for part_K2 in np.split(candidates_K2, _FIRST):
+        excess.append(bounds.excess_m(part_K2, rule, going))
+        allowed = (excess[-1] <= _NOTHING_M).nonzero()[0]
+        if len(allowed):
+            return np.asarray(part_K2[allowed[0]])
+    excess_K = np.concatenate(excess)
+    least = (excess_K <= excess_K.min() + _NOTHING_M).nonzero()[0]
+    return np.asarray(candidates_K2[least[0]])
 
 
 _TOLERANCE_M = 0.02
 _SLOW_M_S = 0.3
 _NOTHING_M = 1e-9
+_NOWHERE = np.zeros((1, 2))
 _SWERVE_M = 0.03
 """A velocity is read with an error, so what it says of the way to a stop has one as well."""
 _PARTS = np.array([1.0, 0.75, 0.5, 0.25, 0.1, 0.0])
@@ -233,12 +251,17 @@ _TURNS = _turns()
 
 
 def _length(vector_2: Floats) -> float:
-    return float(np.hypot(vector_2[0], vector_2[1]))
+    return hypot(*vector_2.tolist())
 
 
-@cache
-def _fan(speed_m_s: float) -> Floats:
+def _fan() -> Floats:
+    """Speeds all around, as parts of the highest."""
     angles = np.arange(24) * (2.0 * np.pi / 24)
     ways = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    speeds = speed_m_s * np.array([0.1, 0.25, 0.5, 0.75, 1.0])
+    speeds = np.array([0.1, 0.25, 0.5, 0.75, 1.0])
     return np.asarray((speeds[:, None, None] * ways).reshape(-1, 2))
+
+
+_FAN = _fan()
+_FIRST = (24, 72)
+"""How many candidates, the nearest to the wish first, are looked at in one go, and in two."""

@@ -102,7 +102,7 @@ class WireVehicle:
     """A body in the simulator: the drone's own readings come over the wire, and nothing else."""
 
     def __init__(self, session: Any, keys: Keys, drone: int) -> None:
-        self._session, self._keys, self._drone = session, keys, drone
+        self._session, self._act = session, keys.act(drone)
         self._newest: bytes | None = None
         self._come = threading.Condition()
         self._hearing = session.declare_subscriber(keys.sense(drone), wire.direct(self._hear))
@@ -117,13 +117,14 @@ class WireVehicle:
     def fly(self, setpoint_2: Floats, made_from_s: float) -> None:
         """Send a setpoint."""
         body = pack([made_from_s, setpoint_2.tolist(), False])
-        self._session.put(self._keys.act(self._drone), body)
+        self._session.put(self._act, body)
 
     def land(self) -> None:
         """Send the order to come down."""
-        self._session.put(self._keys.act(self._drone), pack([time.time(), [0.0, 0.0], True]))
+        self._session.put(self._act, pack([time.time(), [0.0, 0.0], True]))
 
     def _hear(self, sample: Any) -> None:
+        wire.settle()
         with self._come:
             self._newest = sample.payload.to_bytes()
             self._come.notify()

@@ -17,7 +17,9 @@ from sextant.systems.swarm.mission.wire import Keys, pack, pack_readings, unpack
 from sextant.systems.swarm.world.maps import read_map
 from sextant.systems.swarm.world.world import World, WorldRule
 
-_SUB_TICKS = 5
+SUB_TICKS = 5
+"""Parts of a period. A drone senses once a period, but computers of their own keep no common time:
+every fifth drone senses in another part."""
 _FRAME_TICKS = 4
 _READY_S = 60.0
 _STALE_PERIODS = 2.5
@@ -40,6 +42,7 @@ class Autopilots:
 
     def hear(self, sample: Any) -> None:
         """A drone's setpoint, or its order to land."""
+        wire.settle()
         drone = int(str(sample.key_expr).rsplit("/", 1)[1])
         made_from_s, (u, v), lands = unpack(sample.payload.to_bytes())
         with self._lock:
@@ -114,18 +117,15 @@ def _run(world: World, pilots: Autopilots, orders: WorldOrders, session: Any) ->
     tick, next_s = 0, time.monotonic()
     while world.now_s < orders.most_s and world.flying_N.any():
         up = np.flatnonzero(world.flying_N).tolist()
-        made_at_s = time.time()
-        for drone, readings in zip(
-            up, world.sense(up, frame=tick % _FRAME_TICKS == 0), strict=True
-        ):
-            session.put(keys.sense(drone), pack_readings(readings, made_at_s))
         if tick % _FRAME_TICKS == 0:
             session.put(keys.truth, pack(_truth(world)))
-        for _ in range(_SUB_TICKS):
-            next_s += period_s / _SUB_TICKS
+        for part in range(SUB_TICKS):
+            drones = [drone for drone in up if drone % SUB_TICKS == part]
+            _tell(world, drones, (tick + part) % _FRAME_TICKS == 0, session, keys)
+            next_s += period_s / SUB_TICKS
             time.sleep(max(0.0, next_s - time.monotonic()))
             stale_s = _STALE_PERIODS * period_s
-            world.step(pilots.setpoints(count, world.now_s, stale_s), period_s / _SUB_TICKS)
+            world.step(pilots.setpoints(count, world.now_s, stale_s), period_s / SUB_TICKS)
         # Who cannot keep up does not race to catch up: time passes more slowly.
         next_s = max(next_s, time.monotonic() - period_s)
         for drone in pilots.landing():
@@ -136,6 +136,14 @@ def _run(world: World, pilots: Autopilots, orders: WorldOrders, session: Any) ->
             world.land(drone)
         tick += 1
     return lost
+
+
+def _tell(world: World, drones: list[int], frame: bool, session: Any, keys: Keys) -> None:
+    """Tell some drones what each senses now."""
+    if drones:
+        made_at_s = time.time()
+        for drone, readings in zip(drones, world.sense(drones, frame=frame), strict=True):
+            session.put(keys.sense(drone), pack_readings(readings, made_at_s))
 
 
 def _truth(world: World) -> dict[str, Any]:

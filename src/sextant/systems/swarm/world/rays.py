@@ -5,6 +5,8 @@ Shape suffixes: N rays.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from sextant.systems.swarm.world.grid import ROOT_2, Floats, Layer
@@ -52,7 +54,12 @@ def cast_at_discs(starts_N2: Floats, ways_N2: Floats, discs_NM2: Floats, radius_
     return np.asarray(np.maximum(far_NM, 0.0).min(axis=1, initial=np.inf))
 
 
+@lru_cache(maxsize=8)
 def fan(count: int, turn: float = 0.0) -> Floats:
-    """Unit vectors all around [count, 2], the first at the angle `turn`."""
+    """Unit vectors all around [count, 2], the first at the angle `turn`; not to be written to."""
     angles = turn + np.arange(count) * (2.0 * np.pi / count)
-    return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    ways = np.empty((count, 2))
+    np.cos(angles, out=ways[:, 0])
+    np.sin(angles, out=ways[:, 1])
+    ways.setflags(write=False)
+    return ways

@@ -120,9 +120,10 @@ class World:
     def _readings(self, drone: int, ranges_R: Floats, *, frame: bool) -> Readings:
         rule, stream = self.rule.sensors, self._senses[drone]
         at_2 = self.bodies.positions_N2[drone]
-        error_2 = self._drift.error_N2[drone] + bounded_normal(stream, 2, rule.position_noise_m)
-        velocity_error_2 = bounded_normal(stream, 2, rule.velocity_noise_m_s)
-        noisy_R = ranges_R + bounded_normal(stream, rule.rays, rule.range_noise_m)
+        errors = bounded_normal(stream, 4 + rule.rays, 1.0)
+        error_2 = self._drift.error_N2[drone] + rule.position_noise_m * errors[:2]
+        velocity_error_2 = rule.velocity_noise_m_s * errors[2:4]
+        noisy_R = ranges_R + rule.range_noise_m * errors[4:]
         lost_R = stream.random(rule.rays) < rule.dropout_probability
         return Readings(
             at_s=self.now_s,
