@@ -91,7 +91,7 @@ class Searcher:
         self.manifest = manifest
         self.ledger = ledger or Ledger()
         self._gang = gang
-        self._statistics = statistics
+        self.statistics = statistics
         self._cards = {card.name: card for card in manifest.shards}
         self._together = Together(self._search)
 
@@ -165,7 +165,7 @@ class Searcher:
             mode=alike.mode,
             depth=max(alike.k, DEPTH) if alike.mode == Mode.HYBRID else alike.k,
             words=tuple(words for asked in batch for words in asked.words),
-            mean_length=self._statistics.mean_length if self._statistics else 1.0,
+            mean_length=self.statistics.mean_length if self.statistics else 1.0,
             filter=alike.filter,
             groups=alike.groups,
             with_rows=alike.with_rows,
@@ -197,9 +197,9 @@ class Searcher:
     ) -> tuple[Words, ...]:
         if mode == Mode.DENSE:
             return ()
-        if self._statistics is None:
+        if self.statistics is None:
             raise InputError("this index was opened without its terms", hint="search by vectors")
-        return tuple(self._statistics.words(text, groups) for text in texts)
+        return tuple(self.statistics.words(text, groups) for text in texts)
 
     def _share(self, answered: Collection[str], of: str) -> float:
         """The share of the index's documents or vectors that the answering shards hold.

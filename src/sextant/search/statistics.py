@@ -40,12 +40,20 @@ class Statistics:
 
     A segment whose terms cannot be read counts for nothing, as its shard answers nothing.
 
+    Args:
+        index_dir: the index.
+        manifest: the generation.
+        beside: of another generation, whose segments are shared as far as both have them.
+
     Attributes:
         passages: passages with or without text, deleted ones among them.
         mean_length: terms of a passage, on average.
     """
 
-    def __init__(self, index_dir: Path, manifest: Manifest) -> None:
+    def __init__(
+        self, index_dir: Path, manifest: Manifest, beside: Statistics | None = None
+    ) -> None:
+        opened = {one.folder: one for one in beside._segments} if beside is not None else {}
         self._segments: list[_Segment] = []
         length = 0
         for card in manifest.segments():
@@ -53,7 +61,11 @@ class Statistics:
             if about is None or about["analysis"] != ANALYSIS:
                 continue
             try:
-                self._segments.append(_Segment(index_dir, card, about["passages"]))
+                # A segment never changes under its name; only which of its rows are deleted does.
+                self._segments.append(
+                    opened.get(index_dir / card.folder)
+                    or _Segment(index_dir, card, about["passages"])
+                )
             except (InputError, OSError, ValueError):
                 continue
             length += about["terms"]
@@ -120,10 +132,10 @@ class _Segment:
 
     def __init__(self, index_dir: Path, card: SegmentCard, passages: int) -> None:
         self.passages = passages
-        self._folder = index_dir / card.folder
+        self.folder = index_dir / card.folder
         self._card = card
-        verify_at_open(self._folder, card, (TERMS_BIN, TERMS_NPY))
-        self.terms = Terms(self._folder)
+        verify_at_open(self.folder, card, (TERMS_BIN, TERMS_NPY))
+        self.terms = Terms(self.folder)
         self._fields: Fields | None = None
 
     def readable(self, groups: tuple[str, ...]) -> Mask | None:
@@ -134,8 +146,8 @@ class _Segment:
         """
         if self._fields is None:
             # Where every caller is trusted nobody needs them.
-            verify_at_open(self._folder, self._card, (ROWS_NPY, FIELDS_JSON, FIELDS_BIN))
-            self._fields = Fields(self._folder)
+            verify_at_open(self.folder, self._card, (ROWS_NPY, FIELDS_JSON, FIELDS_BIN))
+            self._fields = Fields(self.folder)
         return self._fields.readable(groups)
 
 

@@ -193,7 +193,8 @@ class Service:
         other = copy(self)
         other._lease, other.manifest, other.gang = leased, leased.manifest, gang
         other.embedder = embedder
-        statistics = Statistics(leased.index_dir, leased.manifest)
+        beside = self._searcher.statistics
+        statistics = Statistics(leased.index_dir, leased.manifest, beside)
         other._searcher = Searcher(leased.manifest, gang, self.ledger, statistics)
         return other
 
