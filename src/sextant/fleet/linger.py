@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import socket
+from pathlib import Path
 
 _FDS = Path("/proc/self/fd")
 
