@@ -21,6 +21,9 @@ from sextant.systems.rag.bert_linear import Linear
 
 # From here on a sequence's own scores fill the cache, and attention goes one by one.
 _LONG_TOKENS = 96
+# So many rows more at a time: oneDNN makes a kernel for every number of rows, keeps a thousand, and
+# what PyTorch has allocated with one that made room for another never comes back (docs/log.md).
+_FEW_ROWS, _STEP, _LARGE_STEP = 512, 16, 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,12 +144,13 @@ class Bert:
         with torch.inference_mode():
             B, L = ids_BL.shape
             x_TH = (self._words[ids_BL] + self._positions[:L]).view(B * L, self.shape.hidden)
-            x_TH = self._norm(x_TH)
+            x_TH = self._norm(_filled_up(x_TH))
             for layer in self._layers:
-                mixed_TH = self._attend(layer.qkv(x_TH), lengths_B, L)
+                qkv_T3H = layer.qkv(x_TH)[: B * L]
+                mixed_TH = _filled_up(self._attend(qkv_T3H, lengths_B, L))
                 x_TH = layer.mix_norm(layer.mix(mixed_TH).add_(x_TH))
                 x_TH = layer.down_norm(layer.down(layer.up(x_TH)).add_(x_TH))
-            return x_TH.view(B, L, self.shape.hidden)
+            return x_TH[: B * L].view(B, L, self.shape.hidden)
 
     def _attend(self, qkv_T3H: torch.Tensor, lengths_B: Sequence[int], L: int) -> torch.Tensor:
         """Each token's mixture [T, H] of its own sequence's values."""
@@ -164,6 +168,13 @@ class Bert:
             query, key, value, attn_mask=keep_B11L, scale=1.0
         )
         return mixed_BALh.transpose(1, 2).reshape(B * L, H)
+
+
+def _filled_up(x_TH: torch.Tensor) -> torch.Tensor:
+    """The rows and zeros below them, up to one of few numbers of rows."""
+    rows = len(x_TH)
+    step = _STEP if rows <= _FEW_ROWS else _LARGE_STEP
+    return F.pad(x_TH, (0, 0, 0, -rows % step))
 
 
 def _attend_in_turn(qkv_3BALh: torch.Tensor, lengths_B: Sequence[int]) -> torch.Tensor:
