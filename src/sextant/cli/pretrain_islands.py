@@ -60,6 +60,9 @@ def terms_of(args: argparse.Namespace) -> Terms | None:
         hint = "--islands N --harbour HOST:PORT --island K; or --islands N alone, on this computer"
         raise InputError("these go together", where="--harbour", hint=hint)
     if args.islands is None:
+        if args.overlap:
+            hint = "--islands N with it"
+            raise InputError("only islands exchange", where="--overlap", hint=hint)
         return None
     terms = Terms(
         islands=args.islands,

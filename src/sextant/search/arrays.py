@@ -26,6 +26,9 @@ def read_array(path: Path, *, mapped: bool = True) -> npt.NDArray[Any]:
         OSError: it is not there, or cannot be read.
         ValueError: it is not an array.
     """
-    with _READING:
-        found: npt.NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None)
+    try:
+        with _READING:
+            found: npt.NDArray[Any] = np.load(path, mmap_mode="r" if mapped else None)
+    except EOFError as error:
+        raise ValueError(f"{path.name} is empty") from error
     return found

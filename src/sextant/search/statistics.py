@@ -19,6 +19,7 @@ import math
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 from sextant.errors import InputError
@@ -70,7 +71,7 @@ class Statistics:
                 continue
             length += about["terms"]
         self._all = _Audience([(one, None) for one in self._segments])
-        self._others: OrderedDict[tuple[str, ...], _Audience] = OrderedDict()
+        self._others: OrderedDict[tuple[str, ...], Future[_Audience]] = OrderedDict()
         self._lock = threading.Lock()
         self.passages = self._all.passages
         self.mean_length = max(1.0, length / max(1, self.passages))
@@ -106,14 +107,19 @@ class Statistics:
         key = tuple(sorted(set(groups)))
         with self._lock:
             found = self._others.get(key)
-        # Gathered beside the lock: files are read for it, and others' questions go on meanwhile.
-        found = found or self._gathered(key)
-        with self._lock:
-            found = self._others.setdefault(key, found)
+            if mine := found is None:
+                found = self._others[key] = Future()
+                if len(self._others) > _AUDIENCES:
+                    self._others.popitem(last=False)
             self._others.move_to_end(key)
-            if len(self._others) > _AUDIENCES:
-                self._others.popitem(last=False)
-        return found
+        if mine:
+            # Beside the lock: files are read for it, and others' questions go on meanwhile.
+            try:
+                found.set_result(self._gathered(key))
+            except BaseException as error:
+                found.set_exception(error)
+                raise
+        return found.result()
 
     def _gathered(self, groups: tuple[str, ...]) -> _Audience:
         parts = []

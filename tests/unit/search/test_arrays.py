@@ -49,3 +49,6 @@ def test_what_is_not_an_array_is_a_value_error(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"no array")
     with pytest.raises(ValueError, match="pickle"):
         read_array(tmp_path / "a.npy")
+    (tmp_path / "a.npy").write_bytes(b"")
+    with pytest.raises(ValueError, match="empty"):
+        read_array(tmp_path / "a.npy")

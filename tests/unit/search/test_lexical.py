@@ -161,6 +161,18 @@ def test_the_best_rows_are_those_of_a_full_sort() -> None:
                 assert scores_K.tolist() == [scores_N[n] for n in truth[:k]]
 
 
+def test_a_newer_generation_s_statistics_share_what_both_have(publish: Publish) -> None:
+    index_dir, manifest = publish(rows_of_words(60), 2)
+    before = Statistics(index_dir, manifest)
+    with IndexChange(index_dir, manifest) as change:
+        change.add([Row("more", b"", text="word3 word3")], np.ones((1, manifest.dims), np.float32))
+        added = change.publish()
+    beside, alone = Statistics(index_dir, added, before), Statistics(index_dir, added)
+    assert set(before._segments) < set(beside._segments)
+    assert beside.words("word1 word3 word9") == alone.words("word1 word3 word9")
+    assert beside.passages == 61
+
+
 def test_what_is_deleted_is_not_found_and_stops_counting_once_it_is_folded(
     publish: Publish,
 ) -> None:

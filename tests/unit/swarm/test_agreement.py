@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sextant.errors import InputError
 from sextant.systems.swarm.agreement.auction import Auction
 from sextant.systems.swarm.agreement.neighbours import Neighbour, Neighbours
-from sextant.systems.swarm.agreement.shared_map import SharedMap
+from sextant.systems.swarm.agreement.shared_map import MOST, Change, SharedMap
+from sextant.systems.swarm.agreement.words import Word
 
 CELLS = 60
 
@@ -60,6 +62,25 @@ def test_only_changes_travel_and_the_dead_are_handed_on() -> None:
     for _ in range(20):
         a.observe(cells, np.array([7]), cells[:1])
     assert len(a.news_for(c.versions(), most=99)[0].cells_K) == 6
+
+
+@pytest.mark.parametrize(("cells", "values"), [([3, 3], [-1, -1]), ([3], [MOST + 1])])
+def test_a_word_with_a_cell_twice_or_evidence_out_of_bounds_is_none(
+    cells: list[int], values: list[int]
+) -> None:
+    change = Change(
+        source=2,
+        after=0,
+        upto=len(cells),
+        cells_K=np.array(cells, np.int32),
+        values_K=np.array(values, np.int8),
+        stamps_K=np.arange(1, len(cells) + 1),
+    )
+    still_2 = np.zeros(2)
+    speaker = Neighbour(name=2, at_s=0.0, position_2=still_2, velocity_2=still_2, landed=False)
+    word = Word(speaker=speaker, mission=1, abort=False, changes=(change,))
+    with pytest.raises(InputError, match="twice"):
+        Word.unpack(word.pack(), CELLS)
 
 
 def test_a_change_with_a_gap_before_it_is_refused() -> None:

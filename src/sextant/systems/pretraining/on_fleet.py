@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 from sextant.axes import Axis
 from sextant.decoder.meeting import Meeting, first_words
-from sextant.errors import EngineError, InputError, missing_engine
+from sextant.errors import EngineError, InputError, SextantError, missing_engine
 from sextant.fleet import Deadline, Member, MemberSpec, MemberState, Missing
 from sextant.fleet.messages import Outcome, pack, unpack
 from sextant.systems.pretraining import checkpoint
+from sextant.systems.pretraining.aside import aside
 from sextant.systems.pretraining.elastic import Elastic, Places
 from sextant.systems.pretraining.job import ATTEMPT_FILE, RECORD_FILE, Job
 from sextant.systems.pretraining.ranks import YIELD_FILE
@@ -93,11 +94,12 @@ class TrainerMember(Member):
             with self.ledger.busy(Axis.TRAINING):
                 return train_rank(job, meeting.rank, meeting.rank)
         except InputError as error:
+            meeting.leave()
             raise InputError(f"{REFUSED}{error}") from None
-        except RuntimeError as error:
+        except (RuntimeError, OSError, MemoryError, SextantError) as error:
             # Others may wait for this rank, too: a closed link tells them before their stall ends.
             meeting.leave()
-            raise EngineError(f"a rank is gone or stalled: {first_words(error)}") from None
+            raise EngineError(f"a rank stalled, or failed: {first_words(error)}") from None
 
 
 def launch_on(
@@ -181,14 +183,16 @@ class _Run:
         told = {"layout": job.layout.describe(), "ranks": job.layout.ranks}
         self._record.write("start", attempt=epoch, **told)
         names = [self._gang.names[place] for place in used]
-        with ThreadPoolExecutor(1, thread_name_prefix="training") as beside:
-            running = beside.submit(partial(_train, self._gang, names, epoch))
+        running = aside(partial(_train, self._gang, names, epoch))
+        try:
             while wait([running], timeout=_TICK_S).not_done:
                 self._tick()
                 if not whole:
                     self._look_for_places(job)
-            self._tick()
-            ended, missing = running.result()
+        finally:
+            (job.out / YIELD_FILE).unlink(missing_ok=True)
+        self._tick()
+        ended, missing = running.result()
         if missing:
             self._lose(names, missing, epoch)
         return ended, missing

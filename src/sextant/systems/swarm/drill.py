@@ -97,7 +97,8 @@ def drill(ground: Ground, folder: Path, faults: Sequence[Fault]) -> Drilled:
         if not told:
             raise EngineError("the launcher failed")
         for name, pid in {**json.loads(told), LAUNCHER: launcher.pid}.items():
-            handles[name] = os.pidfd_open(pid)
+            with contextlib.suppress(ProcessLookupError):
+                handles[name] = os.pidfd_open(pid)
         flight.listen()
         return _result(flight, *_strike(flight, faults, handles))
     finally:
@@ -125,7 +126,8 @@ def _strike(
             continue
         for fault in faults:
             if fault not in landed and truth["at_s"] >= (fault.at_s or 0.0):
-                _kill(handles[fault.member.replace("/", "-")])
+                if (handle := handles.get(fault.member.replace("/", "-"))) is not None:
+                    _kill(handle)
                 landed[fault] = truth["at_s"]
         for fault, at_s in landed.items():
             kind, _, number = fault.member.partition("/")

@@ -32,6 +32,7 @@ from sextant.decoder.mesh import Meshes
 from sextant.decoder.model import Decoder
 from sextant.decoder.shards import fill, named_parameters
 from sextant.errors import InputError
+from sextant.systems.pretraining.aside import aside
 from sextant.systems.pretraining.islands.quantize import Vector
 from sextant.systems.pretraining.islands.sailor import Landed, Sailor
 from sextant.systems.pretraining.islands.terms import Terms
@@ -142,7 +143,7 @@ class IslandLoop:
         sent, answer = gathered(self._part), None
         if self._sailor is not None:
             talk = self._sailor.join if kind == "join" else self._sailor.exchange
-            answer = _aside(partial(talk, sent))
+            answer = aside(partial(talk, sent))
         stood_s = time.perf_counter() - begun_s
         return _Flight(kind=kind, step=step, sent=sent, answer=answer, stood_s=stood_s)
 
@@ -196,20 +197,6 @@ class IslandLoop:
         finally:
             over.set()
             thread.join()
-
-
-def _aside(talk: Callable[[], Landed]) -> Future[Landed]:
-    """Talks in a thread of its own, which does not keep the process from ending."""
-    answer: Future[Landed] = Future()
-
-    def run() -> None:
-        try:
-            answer.set_result(talk())
-        except BaseException as error:  # noqa: BLE001  told to whoever waits for it
-            answer.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return answer
 
 
 @torch.no_grad()

@@ -172,3 +172,8 @@ _TABLE = np.where(_BYTES > MOST, _BYTES - SEEN, _BYTES).astype(np.int16)
 
 def _evidence(values: Values) -> npt.NDArray[np.int16]:
     return np.asarray(_TABLE[values.view(np.uint8)])
+
+
+def is_evidence(values: Values) -> bool:
+    """Whether these are values that `write` could have made."""
+    return not len(values) or int(np.abs(_evidence(values)).max()) <= MOST

@@ -14,7 +14,7 @@ import numpy as np
 from sextant.errors import InputError, missing_engine
 from sextant.systems.swarm.agreement.auction import Beliefs, Claim
 from sextant.systems.swarm.agreement.neighbours import Neighbour
-from sextant.systems.swarm.agreement.shared_map import Change
+from sextant.systems.swarm.agreement.shared_map import Change, is_evidence
 from sextant.systems.swarm.agreement.targets import Estimate
 
 MOST_BYTES = 1 << 20
@@ -127,6 +127,8 @@ def _unpacked(told: Any, num_cells: int) -> Change:
         raise ValueError("a change whose parts differ in length")
     if len(cells_K) and np.maximum.reduce(cells_K) >= num_cells:
         raise ValueError("a change outside the chart")
+    if len(np.unique(cells_K)) < len(cells_K) or not is_evidence(values_K):
+        raise ValueError("a cell twice, or evidence beyond its bounds")
     if not 0 <= int(after) <= int(upto) or (
         len(stamps_K) and np.maximum.reduce(stamps_K) > int(upto)
     ):
