@@ -42,7 +42,7 @@ def test_a_barrier_is_bounded_and_says_for_how_long(fleet: Fleet) -> None:
     begun_s = time.monotonic()
     with pytest.raises(BarrierError, match=r"late/0 \((starting|warming) for \d"):
         gang.ready(0.3)
-    assert time.monotonic() - begun_s < 10.0
+    assert time.monotonic() - begun_s < 1.0
     gang.close(patience_s=0.2)
 
 
@@ -61,7 +61,7 @@ def test_a_closed_gang_ends_at_once_and_frees_its_role(fleet: Fleet) -> None:
         gang.ready(30)
         begun_s = time.monotonic()
         gang.close()
-        assert time.monotonic() - begun_s < 5.0
+        assert time.monotonic() - begun_s < 1.5
         assert str(gang.ask(b"x", Deadline.after(5)).missing[0]) == "brief/0 (down: left)"
 
 

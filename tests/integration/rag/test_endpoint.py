@@ -227,7 +227,7 @@ def test_a_silent_endpoint_holds_nobody_past_the_deadline(endpoint: Endpoint, ea
     begun_s = time.perf_counter()
     with pytest.raises(EngineError, match="by the deadline"):
         endpoint.write(mood, within_s=0.3)
-    assert time.perf_counter() - begun_s < 10.0
+    assert time.perf_counter() - begun_s < 2.0
 
 
 def test_an_endpoint_that_drips_is_cut_at_the_deadline(endpoint: Endpoint) -> None:
@@ -239,7 +239,7 @@ def test_an_endpoint_that_drips_is_cut_at_the_deadline(endpoint: Endpoint) -> No
     begun_s = time.perf_counter()
     with pytest.raises(Cut, match="deadline"):
         endpoint.write(mood, within_s=0.5)
-    assert time.perf_counter() - begun_s < 10.0
+    assert time.perf_counter() - begun_s < 2.0
 
 
 def test_giving_up_ends_the_call(endpoint: Endpoint) -> None:

@@ -122,7 +122,7 @@ def test_a_deadline_cuts_the_text_short(small: Path) -> None:
         (one,) = generator.generate(["a"], max_new_tokens=10**6, deadline=Deadline.after(0.1))
         assert one.finish is Finish.DEADLINE
         assert len(one.tokens) > 3
-        assert time.monotonic() - begun_s < 5.0
+        assert time.monotonic() - begun_s < 1.0
         generator.generate(["a"], max_new_tokens=1, deadline=Deadline.after(0.05))
         # The one before was taken out, or the batch would fill with the dead.
         assert len(desk.running) <= 1
@@ -138,7 +138,7 @@ def test_a_stalled_desk_does_not_hold_its_callers(small: Path) -> None:
         desk.ailment = "the language model is missing answerer/1 (silent for 3.0 s)"
         with pytest.raises(EngineError, match="answerer/1"):
             generator.generate(["a"], max_new_tokens=5, deadline=Deadline.after(0.1))
-        assert time.monotonic() - begun_s < 10.0
+        assert time.monotonic() - begun_s < 2.0
     finally:
         stalled.set()
         generator.close()

@@ -284,4 +284,4 @@ def test_a_key_may_travel_where_nobody_listens() -> None:
         assert "sk-1" not in EndpointWriter(url, "m", key="sk-1").name
     begun_s = time.perf_counter()
     assert EndpointWriter("http://host/v1/chat/completions/", "m").name == "m at host"
-    assert time.perf_counter() - begun_s < 5.0  # nobody is called yet
+    assert time.perf_counter() - begun_s < 1.0  # nobody is called yet

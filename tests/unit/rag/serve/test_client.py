@@ -240,8 +240,8 @@ def test_a_silent_router_costs_a_share_of_the_time_and_only_once() -> None:
         assert client.ask("q", deadline_s=4.0).answer
         again_s = time.perf_counter() - start_s - first_s
         go.set()
-    assert 0.9 < first_s < 3.9
-    assert again_s < first_s
+    assert 0.9 < first_s < 2.5
+    assert again_s < 0.9
     assert (len(asked), len(seen)) == (1, 2)
     assert seen[0]["deadline"] < 3.1
 

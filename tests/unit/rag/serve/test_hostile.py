@@ -117,7 +117,7 @@ def test_a_length_that_is_a_lie_ends_in_time(server: Serving) -> None:
     found = sent(server, head + b'{"question"')
     assert found.startswith(b"HTTP/1.1 408 ")
     assert b"took longer" in found
-    assert time.perf_counter() - start_s < 10.0
+    assert time.perf_counter() - start_s < 5.0
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_length_that_is_a_lie_ends_in_time(server: Serving) -> None:
 def test_a_slow_loris_is_let_go(server: Serving, pieces: list[bytes]) -> None:
     start_s = time.perf_counter()
     sent(server, *pieces)
-    assert 0.3 < time.perf_counter() - start_s < 10.0
+    assert 0.3 < time.perf_counter() - start_s < 5.0
     until(lambda: not server.server.server_state.connections)
 
 
@@ -151,7 +151,7 @@ def test_drops_of_a_header_do_not_keep_a_connection(server: Serving) -> None:
             return False
 
         until(dropped)
-    assert time.perf_counter() - start_s < 10.0
+    assert time.perf_counter() - start_s < 3.0
 
 
 @pytest.mark.parametrize(
