@@ -75,7 +75,7 @@ def asked(load: Load) -> list[Asked]:
 class _Line:
     """A connection with at most one question on it."""
 
-    __slots__ = ("at_s", "due_s", "got", "open", "router", "socket")
+    __slots__ = ("at_s", "due_s", "got", "message", "router", "socket", "used")
 
     def __init__(self, place: tuple[str, int], router: int) -> None:
         self.router = router
@@ -83,8 +83,8 @@ class _Line:
         self.socket.setblocking(False)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.at_s = self.due_s = 0.0
-        self.got = b""
-        self.open = True
+        self.got = self.message = b""
+        self.used = False
 
 
 class _Asker:
@@ -126,17 +126,31 @@ class _Asker:
     def _ask(self, due_s: float) -> None:
         number, self._number = self._number, self._number + 1
         router = number % len(self._places)
+        message = self._messages[number % len(self._messages)]
+        if not (self._idle[router] and self._send(self._idle[router].pop(), due_s, message)):
+            self._ask_newly(router, due_s, message)
+
+    def _ask_newly(self, router: int, due_s: float, message: bytes) -> None:
+        """Asks on a new connection."""
         try:
-            if self._idle[router]:
-                line = self._idle[router].pop()
-            else:
-                line = _Line(self._places[router], router)
-                self._selector.register(line.socket, selectors.EVENT_READ, line)
-            line.due_s, line.at_s, line.got = due_s, time.monotonic(), b""
-            self._busy[line] = None
-            line.socket.send(self._messages[number % len(self._messages)])
+            line = _Line(self._places[router], router)
         except OSError:
             self.found.append(Asked(time.monotonic() - due_s, 0, 0.0))
+            return
+        self._selector.register(line.socket, selectors.EVENT_READ, line)
+        if not self._send(line, due_s, message):
+            self.found.append(Asked(time.monotonic() - due_s, 0, 0.0))
+
+    def _send(self, line: _Line, due_s: float, message: bytes) -> bool:
+        """Sends a question; False, and the connection is let go, if it was closed before."""
+        line.due_s, line.at_s, line.got, line.message = due_s, time.monotonic(), b"", message
+        try:
+            line.socket.send(message)
+        except OSError:
+            self._let_go(line)
+            return False
+        self._busy[line] = None
+        return True
 
     def _hear(self, line: _Line) -> bool:
         """Reads what came; whether that ends a question."""
@@ -147,7 +161,7 @@ class _Asker:
         except OSError:
             piece = b""
         if not piece:
-            return self._drop(line)
+            return self._closed(line)
         line.got += piece
         head = line.got.find(b"\r\n\r\n")
         if head < 0:
@@ -159,6 +173,7 @@ class _Asker:
         if len(line.got) < head + 4 + length:
             return False
         self._end(line, int(line.got[9:12]))
+        line.used = True
         self._idle[line.router].append(line)
         return True
 
@@ -166,6 +181,17 @@ class _Asker:
         del self._busy[line]
         now_s = time.monotonic()
         self.found.append(Asked(now_s - line.due_s, status, line.at_s - line.due_s))
+
+    def _closed(self, line: _Line) -> bool:
+        """The server has closed a connection; whether that ends a question."""
+        if line not in self._busy or line.got or not line.used:
+            return self._drop(line)
+        # It may close an idle one at any time, also as a question comes; whoever asks does so once
+        # more (RFC 9112, 9.3.1).
+        del self._busy[line]
+        self._let_go(line)
+        self._ask_newly(line.router, line.due_s, line.message)
+        return False
 
     def _drop(self, line: _Line) -> bool:
         """Lets a connection go; whether a question was on it."""
@@ -175,9 +201,12 @@ class _Asker:
         else:
             with contextlib.suppress(ValueError):
                 self._idle[line.router].remove(line)
+        self._let_go(line)
+        return asking
+
+    def _let_go(self, line: _Line) -> None:
         self._selector.unregister(line.socket)
         line.socket.close()
-        return asking
 
     def _sweep(self, now_s: float) -> None:
         for line in tuple(self._busy):

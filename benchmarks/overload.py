@@ -36,7 +36,7 @@ from sextant.systems.rag.service import open_service
 SECONDS = float(os.environ.get("SEXTANT_OVERLOAD_S", "60"))
 _DOCUMENTS, _SHARDS, _CLIENTS = 60, 2, 16
 _SUSTAINED_S, _DEADLINE_S, _TIMES = 10.0, 1.0, 4.0
-_EVERY_DRILL_S, _STOPPED_S, _EVERY_DOCUMENT_S = 20.0, 4.0, 3.0
+_EVERY_DRILL_S, _STOPPED_S, _EVERY_DOCUMENT_S = min(60.0, SECONDS / 3), 4.0, 3.0
 _GOODPUT, _LATE_S, _QUEUE, _GROWTH = 0.8, 0.05, 64, 1.25
 
 
