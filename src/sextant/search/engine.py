@@ -27,6 +27,8 @@ _SPARE = 8
 # places.
 _ROUNDING = 1e-5
 _BLOCK_ROWS = 65_536
+# How the file of inverted lists for fast scan begins (Faiss, impl/index_write.cpp).
+_FAST_SCAN = b"IwPf"
 
 
 def use_one_thread() -> None:
@@ -106,6 +108,9 @@ def sample(vectors_ND: Floats, num: int) -> Floats:
 def read_index(path: Path, tuned: Mapping[str, int] | None = None) -> Any:
     """The Faiss index in a file; its vectors are memory-mapped where the kind of index allows it.
 
+    The lists of a fast scan are copied as they are read, and a map of the file would stay beside
+    the copy: they are read without one.
+
     Args:
         path: the file.
         tuned: the effort of a search, by Faiss's own names (`nprobe`, `efSearch`).
@@ -115,8 +120,10 @@ def read_index(path: Path, tuned: Mapping[str, int] | None = None) -> Any:
     """
     faiss = faiss_module()
     try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    except RuntimeError as error:
+        with path.open("rb") as stream:
+            copied = stream.read(len(_FAST_SCAN)) == _FAST_SCAN
+        index = faiss.read_index(str(path), 0 if copied else faiss.IO_FLAG_MMAP_IFC)
+    except (OSError, RuntimeError) as error:
         raise InputError("not a Faiss index", where=str(path)) from error
     set_effort(index, tuned or {})
     return index

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sextant.fleet import Deadline
+from sextant.search import engine
 from sextant.search.manifest import Manifest
 from sextant.search.nearest import Nearest
 from sextant.search.service import open_local
@@ -35,3 +36,14 @@ def test_shards_share_their_lists_and_find_the_true_neighbours(
     assert near.coverage == pytest.approx(1.0)
     assert found >= 0.9
     assert near.ordinals_QK[:, 0].tolist() == list(range(50))
+
+
+def test_lists_that_are_copied_are_not_mapped_beside(vectors: np.ndarray, tmp_path: Path) -> None:
+    mapped = {}
+    for key in ("IVF4,PQ16x4fs", "IVF4,PQ8"):
+        path = tmp_path / f"{len(mapped)}.faiss"
+        engine.write_index(vectors, key, path)
+        index = engine.read_index(path)
+        assert index.ntotal == len(vectors)
+        mapped[key] = str(path) in Path("/proc/self/maps").read_text()
+    assert mapped == {"IVF4,PQ16x4fs": False, "IVF4,PQ8": True}
