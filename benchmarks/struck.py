@@ -29,10 +29,11 @@ GOES_ON = (SLOW, DISK)
 
 _HOOKS = Path(__file__).parent / "hooks"
 _DISK_BYTES, _LINES_BYTES = 256 << 20, 64 << 10
-_LONGEST_S, _LONGEST_RUN_S, _QUIET_S = 180.0, 1800.0, 10.0
+_LONGEST_S, _LONGEST_RUN_S, _QUIET_S = 240.0, 1800.0, 10.0
 _SOON = 0.15
 """The share of strikes that come while the ranks still start again after the one before."""
 _STARTS_S, _MOST_STEPS, _STEP_S = 2.5, 6, 0.1
+_LOOK_S, _NAP_S = 0.01, 2.0
 _WATCHER_LOG = "watcher.log"
 _WATCHER = (
     "import sys; from pathlib import Path; from sextant.systems.pretraining.job import Job; "
@@ -91,6 +92,8 @@ class Strikes:
         self._job, self._kinds, self._dice = job, kinds, dice
         self._path = job.out / RECORD_FILE
         self._watcher = watch(job)
+        self._ended = 0
+        """Attempts that had begun when the ranks were last ended."""
         self.seen: Counter[str] = Counter()
         self.resumed = 0
 
@@ -107,9 +110,11 @@ class Strikes:
             self.seen[f"{kind}, {self._phase()}"] += 1
             struck = self._strike(kind)
             waiting += struck
-            if kind not in GOES_ON and number < count - 1 and self._dice.random() < _SOON:
-                time.sleep(self._dice.uniform(0.0, _STARTS_S))
-                continue
+            if kind in (KILL, NODE):
+                self._ended = begun
+                if number < count - 1 and self._dice.random() < _SOON:
+                    time.sleep(self._dice.uniform(0.0, _STARTS_S))
+                    continue
             went_on = self._stepped(taken) if kind in GOES_ON else self._went_on(begun)
             self.resumed += waiting if went_on else 0
             waiting = 0
@@ -165,11 +170,7 @@ class Strikes:
         return sum("No space" in event["what"] for event in record.read(self._path, "trouble"))
 
     def _phase(self) -> str:
-        kind = ""
-        for event in record.read(self._path):
-            if event["kind"] in ("start", "begin", "step"):
-                kind = event["kind"]
-        if kind != "step":
+        if self._begun() <= self._ended:
             return "starting"
         saving = list((self._job.out / checkpoint.FOLDER).glob("*.building"))
         return "saving" if saving else "stepping"
@@ -202,11 +203,16 @@ class Strikes:
         return self._dice.choice(ranks()) if self._until(lambda: bool(ranks())) else None
 
     def _until(self, true: Callable[[], bool]) -> bool:
-        until_s = time.monotonic() + _LONGEST_S
+        looked_s = time.monotonic()
+        until_s = looked_s + _LONGEST_S
         while not true():
             if time.monotonic() > until_s or self._watcher.poll() is not None:
                 return true()
-            time.sleep(0.01)
+            time.sleep(_LOOK_S)
+            now_s = time.monotonic()
+            if now_s - looked_s > _NAP_S:  # this process stood still itself, and so did the ranks
+                until_s += now_s - looked_s
+            looked_s = now_s
         return True
 
 
