@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,6 +68,9 @@ def add_train(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--fleet", metavar="ADDRESS", help="a running Ray cluster")
     parser.add_argument("--steps", type=int, metavar="N", help="(once through the tokens)")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="also write OUT/tensorboard as it goes"
+    )
     _add_shape(parser)
     add_islands(parser)
     add_json(parser)
@@ -91,6 +95,7 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints or writes what came of it."""
+    from sextant.sights.event_file import EventFile
     from sextant.systems.pretraining.checkpoint import newest
     from sextant.systems.pretraining.launch import alone
     from sextant.systems.pretraining.tokens import TokensCard
@@ -112,8 +117,9 @@ def run(args: argparse.Namespace) -> int:
             job.write()
         if args.listen is not None:
             return serve(job, args.listen)
+        board = EventFile(job.out / "tensorboard", time.time()) if args.tensorboard else None
         with bar("training") as advance:
-            launch(ticker(job, advance))
+            launch(ticker(job, advance, board))
     told = summary(job)
     (job.out / "loss.png").write_bytes(curve(job))
     if args.json:
@@ -136,9 +142,9 @@ def _launcher(
         if job.outer is not None:
             raise InputError("islands take --launch python", where="--launch")
         from sextant.fleet import Fleet
-        from sextant.systems.pretraining.on_fleet import launch_on
+        from sextant.systems.pretraining.on_fleet import HEALTH, launch_on
 
-        with Fleet.start(args.fleet) as fleet:
+        with Fleet.start(args.fleet, policy=HEALTH) as fleet:
             yield lambda tick: launch_on(fleet, job, tick=tick, elastic=elastic)
     elif job.outer is None or job.outer.harbour:
         from sextant.systems.pretraining.launch import launch

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sextant.axes import Axis
 from sextant.decoder.meeting import Meeting, first_words, is_of_a_link
 from sextant.errors import EngineError, InputError, SextantError, missing_engine
-from sextant.fleet import Deadline, Member, MemberSpec, MemberState, Missing
+from sextant.fleet import Deadline, HealthPolicy, Member, MemberSpec, MemberState, Missing
 from sextant.fleet.messages import Outcome, pack, unpack
 from sextant.systems.pretraining import checkpoint
 from sextant.systems.pretraining.aside import aside
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from sextant.fleet import Fleet, Gang
 
 ROLE = "trainer"
+HEALTH = HealthPolicy(silent_after_s=3.0, busy_silent_after_s=10.0)
+"""A rank taken for lost costs all of them a start: a busy computer may be silent for a while.
+
+One whose process or link has ended is seen at once all the same.
+"""
 REFUSED = "the job is wrong: "
 """What a rank says first when trying again would not help."""
 BY_ITSELF = "failed by itself: "

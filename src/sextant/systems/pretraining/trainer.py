@@ -270,6 +270,7 @@ class Trainer:
             tokens=outcome.tokens,
             seconds=seconds,
             applied=outcome.applied,
+            peak_memory_bytes=peak_memory_bytes(self._device),
         )
 
     def _end(self) -> None:
