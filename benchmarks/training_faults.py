@@ -1,7 +1,7 @@
 """A hundred random faults in one long training on two ranks: it ends as one left alone.
 
-Ranks are killed, stopped for good, held for half a second, and the process that watches them is
-killed; what each struck is written down. `SEXTANT_FAULTS` changes the number.
+A rank is killed, stopped for good or slowed; a node is gone; the weights get a NaN; the disk is
+full. What each struck is written down. `SEXTANT_FAULTS` changes the number.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 
 from benchmarks.bench import Figure
-from benchmarks.kill_training import HOLD, KILL, STOP, WATCHER, faulted
+from benchmarks.kill_training import faulted
+from benchmarks.struck import DISK, KILL, NAN, NODE, SLOW, STOP
 from sextant.decoder.mesh import Degrees
 
-_KINDS = {KILL: 0.5, STOP: 0.2, HOLD: 0.1, WATCHER: 0.2}
+_KINDS = {KILL: 0.35, STOP: 0.15, NODE: 0.15, SLOW: 0.1, NAN: 0.15, DISK: 0.1}
 
 
 def run() -> list[Figure]:

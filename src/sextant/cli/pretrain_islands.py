@@ -79,15 +79,14 @@ def terms_of(args: argparse.Namespace) -> Terms | None:
     return terms
 
 
-def serve(job: Job, listen: str) -> int:
-    """Is the harbour of a job's islands until their last exchange, or Ctrl-C.
+def harbour_place(job: Job, listen: str) -> tuple[str, int]:
+    """Where a harbour for this job may listen.
 
     Raises:
-        InputError: the address is none, or the job has no islands.
+        InputError: the address is none, or open to strangers, or the job has no islands.
     """
     from sextant.fleet.address import is_loopback
     from sextant.systems.pretraining.islands.loop import TOKEN
-    from sextant.systems.pretraining.islands.serve import open_harbour
 
     if job.outer is None:
         raise InputError("how many islands meet here?", where="--listen", hint="--islands N")
@@ -95,6 +94,19 @@ def serve(job: Job, listen: str) -> int:
     if not os.environ.get(TOKEN) and not is_loopback(place[0]):
         what = "whoever can reach it could change what all islands learn"
         raise InputError(what, where=f"--listen {listen}", hint=f"set {TOKEN} here and there")
+    return place
+
+
+def serve(job: Job, listen: str) -> int:
+    """Is the harbour of a job's islands until their last exchange, or Ctrl-C.
+
+    Raises:
+        InputError: as `harbour_place` does.
+    """
+    from sextant.systems.pretraining.islands.serve import open_harbour
+
+    place = harbour_place(job, listen)
+    assert job.outer is not None
     rounds = -(-job.steps // job.outer.inner_steps)
     harbour = open_harbour(job, place)
     try:

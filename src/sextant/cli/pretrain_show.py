@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sextant.units import show
+
 if TYPE_CHECKING:
+    from sextant.sights.event_file import EventFile
     from sextant.systems.pretraining.job import Job
 
 
@@ -38,8 +41,10 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield advance
 
 
-def ticker(job: Job, advance: Callable[..., None]) -> Callable[[], None]:
-    """Reads what the record says since the last look, and shows it."""
+def ticker(
+    job: Job, advance: Callable[..., None], board: EventFile | None = None
+) -> Callable[[], None]:
+    """Reads what the record says since the last look, and shows it; also on TensorBoard's."""
     path, at = record_of(job), 0
 
     def tick() -> None:
@@ -52,14 +57,45 @@ def ticker(job: Job, advance: Callable[..., None]) -> Callable[[], None]:
             at = stream.tell() - len(lines[-1])
         for line in lines[:-1]:
             event = json.loads(line) if line else {}
+            if board is not None:
+                _post(board, event)
             if event.get("kind") == "step":
-                rate = event["tokens"] / max(1e-9, event["seconds"])
-                note = f"loss {event['loss']:.4f}, {rate:,.0f} tokens/s"
-                advance(event["step"] + 1, job.steps, note)
+                advance(event["step"] + 1, job.steps, _note(job, event))
             elif event.get("kind") == "lost":
                 print(f"warning: rank {event['rank']} {event['why']}", file=sys.stderr)
 
     return tick
+
+
+def _note(job: Job, step: Mapping[str, Any]) -> str:
+    """What stands beside the bar."""
+    rate = _rate(step)
+    share = _mfu(job, rate)
+    note = f"loss {step['loss']:.4f}, {rate:,.0f} tokens/s"
+    note += "" if share is None else f", MFU {share:.0%}"
+    held = step.get("peak_memory_bytes")  # records of before have none
+    return note if held is None else f"{note}, {show(held, 'B')}"
+
+
+def _rate(step: Mapping[str, Any]) -> float:
+    return float(step["tokens"] / max(1e-9, step["seconds"]))
+
+
+def _post(board: EventFile, event: Mapping[str, Any]) -> None:
+    """Puts the numbers of a step, or of held text, on the board."""
+    values = {}
+    if event.get("kind") == "step":
+        values = {
+            "train/loss": event["loss"],
+            "train/gradient_norm": event["gradient_norm"],
+            "train/learning_rate": event["learning_rate"],
+            "train/tokens_per_s": _rate(event),
+        }
+    elif event.get("kind") == "held":
+        names = ("loss_per_token", "bits_per_byte")
+        values = {f"held/{name}": event[name] for name in names}
+    if values:
+        board.write(values, step=event["step"], at_s=event["at_s"])
 
 
 def record_of(job: Job) -> Path:

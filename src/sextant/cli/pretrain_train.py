@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sextant.cli.pretrain_islands import add_islands, serve, terms_of
+from sextant.cli.pretrain_islands import add_islands, harbour_place, serve, terms_of
 from sextant.cli.pretrain_resume import changed, check_resumed, with_defaults
 from sextant.cli.pretrain_show import bar, curve, summary, ticker
 from sextant.cli.specs import add_json, print_json
@@ -66,6 +68,9 @@ def add_train(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--fleet", metavar="ADDRESS", help="a running Ray cluster")
     parser.add_argument("--steps", type=int, metavar="N", help="(once through the tokens)")
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="also write OUT/tensorboard as it goes"
+    )
     _add_shape(parser)
     add_islands(parser)
     add_json(parser)
@@ -90,7 +95,9 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints or writes what came of it."""
+    from sextant.sights.event_file import EventFile
     from sextant.systems.pretraining.checkpoint import newest
+    from sextant.systems.pretraining.launch import alone
     from sextant.systems.pretraining.tokens import TokensCard
 
     if args.stall is not None and not _LEAST_STALL_S <= args.stall <= _MOST_STALL_S:
@@ -103,11 +110,16 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         # Refused before anything of the run is written over.
         newest(job.out, job.identity(card))
-    job.write()
     if args.listen is not None:
-        return serve(job, args.listen)
-    with bar("training") as advance:
-        _launch(args, job, elastic, ticker(job, advance))
+        harbour_place(job, args.listen)
+    with _launcher(args, job, elastic) as launch:
+        with alone(job.out):
+            job.write()
+        if args.listen is not None:
+            return serve(job, args.listen)
+        board = EventFile(job.out / "tensorboard", time.time()) if args.tensorboard else None
+        with bar("training") as advance:
+            launch(ticker(job, advance, board))
     told = summary(job)
     (job.out / "loss.png").write_bytes(curve(job))
     if args.json:
@@ -121,30 +133,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _launch(
-    args: argparse.Namespace, job: Job, elastic: Elastic | None, tick: Callable[[], None]
-) -> None:
-    if args.launch == "python":
-        _launch_here(job, elastic, tick)
-        return
-    if job.outer is not None:
-        raise InputError("islands take --launch python", where="--launch")
-    from sextant.fleet import Fleet
-    from sextant.systems.pretraining.on_fleet import launch_on
+@contextmanager
+def _launcher(
+    args: argparse.Namespace, job: Job, elastic: Elastic | None
+) -> Iterator[Callable[[Callable[[], None]], object]]:
+    """Whoever starts the ranks; what it refuses is refused before anything is written."""
+    if args.launch == "fleet":
+        if job.outer is not None:
+            raise InputError("islands take --launch python", where="--launch")
+        from sextant.fleet import Fleet
+        from sextant.systems.pretraining.on_fleet import HEALTH, launch_on
 
-    with Fleet.start(args.fleet) as fleet:
-        launch_on(fleet, job, tick=tick, elastic=elastic)
-
-
-def _launch_here(job: Job, elastic: Elastic | None, tick: Callable[[], None]) -> None:
-    if job.outer is None or job.outer.harbour:
+        with Fleet.start(args.fleet, policy=HEALTH) as fleet:
+            yield lambda tick: launch_on(fleet, job, tick=tick, elastic=elastic)
+    elif job.outer is None or job.outer.harbour:
         from sextant.systems.pretraining.launch import launch
 
-        launch(job, tick=tick, elastic=elastic)
-        return
-    from sextant.systems.pretraining.islands.serve import launch_islands
+        yield lambda tick: launch(job, tick=tick, elastic=elastic)
+    else:
+        from sextant.systems.pretraining.islands.serve import launch_islands
 
-    launch_islands(job, tick=tick, elastic=elastic)
+        yield lambda tick: launch_islands(job, tick=tick, elastic=elastic)
 
 
 def _elastic(args: argparse.Namespace) -> Elastic | None:

@@ -80,6 +80,13 @@ def _interface(address: str) -> str | None:
     return None
 
 
+def is_of_a_link(error: Exception) -> bool:
+    """Whether it says that another rank is gone or silent, and not what is wrong with this one."""
+    words = ("gloo", "onnection", "imed out")
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return "DistError" in kinds or any(word in str(error) for word in words)
+
+
 def first_words(error: Exception) -> str:
     """What torch says first, without the place in its sources."""
     lines = str(error).strip().splitlines() or [type(error).__name__]

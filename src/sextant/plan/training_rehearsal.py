@@ -22,6 +22,8 @@ from sextant.units import show, show_seconds
 
 _LAW = "unit costs of single pieces, measured before the run (plan/training_step.py)"
 _LOOK_S = 0.05
+_TURN_S = 0.005
+"""That a thread keeps the interpreter while another waits. Source: sys.getswitchinterval."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,8 +99,9 @@ def predict_training(
 def _seconds(shape: TrainingShape, cost: RehearsalCosts, probed: Mapping[str, float]) -> _Seconds:
     return _Seconds(
         part=step_seconds(shape.step, cost.step),
-        # Copied out before training goes on: read and written.
-        save=2.0 * 12.0 * shape.model.parameters / probed["memory_read_bytes_per_s"] + _LOOK_S,
+        # Copied out before training goes on, read and written; then the thread that writes it
+        # begins, and keeps the interpreter for its turn.
+        save=2.0 * 12.0 * shape.model.parameters / probed["memory_read_bytes_per_s"] + _TURN_S,
         ready=cost.start_s + 2.0 * _LOOK_S,
     )
 
@@ -136,7 +139,13 @@ def _times(shape: TrainingShape, took: _Seconds) -> list[Quantity]:
         ),
         ("data_s", took.part.data, 2.5, "places in the order, and copies", _LAW),
         ("step_s", took.step, 1.4, f"compute {show_seconds(took.part.compute)} + exchange", _LAW),
-        ("checkpoint_stall_s", took.save, 3.0, "a copy of the state in memory", _LAW),
+        (
+            "checkpoint_stall_s",
+            took.save,
+            3.0,
+            "a copy of the state in memory, and a turn of the thread that writes it",
+            _LAW,
+        ),
         ("ready_s", took.ready, 2.0, "a process with its imports, until its first step", _LAW),
     )
     return [within(name, value, "s", off, why, source) for name, value, off, why, source in rows]

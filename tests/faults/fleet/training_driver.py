@@ -12,12 +12,12 @@ from pathlib import Path
 from sextant.fleet import Fleet
 from sextant.systems.pretraining.elastic import Elastic
 from sextant.systems.pretraining.job import Job
-from sextant.systems.pretraining.on_fleet import launch_on
+from sextant.systems.pretraining.on_fleet import HEALTH, launch_on
 
 
 def main() -> None:
     address, job, hosts = sys.argv[1:]
-    with Fleet.start(address) as fleet:
+    with Fleet.start(address, policy=HEALTH) as fleet:
         until_s = time.monotonic() + 60
         while len(fleet.nodes) < int(hosts) and time.monotonic() < until_s:
             time.sleep(0.05)

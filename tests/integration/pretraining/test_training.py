@@ -69,10 +69,12 @@ def job(data: Path, tmp_path: Path) -> Job:
     return made
 
 
-def train(pool: Pool, job: Job, layout: str) -> tuple[dict[str, np.ndarray], list[int]]:
+def train(
+    pool: Pool, job: Job, layout: str, *, how: str = "train", more: tuple[int, ...] = ()
+) -> tuple[dict[str, np.ndarray], list[int]]:
     """The final weights, and the samples of all ranks."""
     ranks = Degrees.parse(layout).ranks
-    runs: list[Run] = pool.call("training_worker:train", ranks, str(job.out), layout)
+    runs: list[Run] = pool.call(f"training_worker:{how}", ranks, str(job.out), layout, *more)
     weights: dict[str, np.ndarray] = {}
     for run in runs:
         weights |= run.weights
@@ -156,6 +158,21 @@ def test_a_loss_that_is_not_finite_ends_the_run_unlearned(pool: Pool, job: Job) 
         train(pool, job, "1")
     refused = [e for e in record.read(job.out / RECORD_FILE, "step") if not e["applied"]]
     assert len(refused) == 5
+
+
+def test_a_flaw_of_a_moment_changes_no_bit(pool: Pool, job: Job, tmp_path: Path) -> None:
+    """The step is taken once more; nor do experts count its tokens twice."""
+    experts = replace(MODEL, experts=4, active_experts=2, expert_ffn=32)
+    weights = []
+    for name, how, more in (("plain", "train", ()), ("flawed", "train_with_a_flaw", (3,))):
+        one = replace(job, out=tmp_path / name, model=experts)
+        one.write()
+        weights.append(train(pool, one, "dp=2", how=how, more=more)[0])
+    assert_same(weights[1], weights[0], atol=0.0)
+    taken = list(record.read(tmp_path / "flawed" / RECORD_FILE, "step"))
+    assert all(event["applied"] for event in taken)
+    (trouble,) = record.read(tmp_path / "flawed" / RECORD_FILE, "trouble")
+    assert "step 3" in trouble["what"]
 
 
 def test_from_text_to_an_answerer(pool: Pool, job: Job, tmp_path: Path) -> None:

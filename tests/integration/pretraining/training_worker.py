@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
 from sextant.decoder.mesh import Degrees, make_meshes
 from sextant.decoder.shards import named_parameters
+from sextant.systems.pretraining import step as stepping
 from sextant.systems.pretraining.job import JOB_FILE, Job
 from sextant.systems.pretraining.sampler import Sampler
 from sextant.systems.pretraining.tokens import Tokens
@@ -22,6 +24,18 @@ class Run:
 
     weights: dict[str, Any]
     samples: list[int]
+
+
+def train_with_a_flaw(out: str, layout: str, step: int) -> Run:
+    """The same, and at one step a chip errs once: its gradient is not finite."""
+    clip, calls = stepping.clip, []
+
+    def flawed(*given: Any) -> float:
+        calls.append(clip(*given))
+        return float("nan") if len(calls) == step + 1 else calls[-1]
+
+    with patch.object(stepping, "clip", flawed):
+        return train(out, layout)
 
 
 def train(out: str, layout: str) -> Run:

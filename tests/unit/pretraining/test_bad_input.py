@@ -20,6 +20,7 @@ from sextant.errors import InputError
 from sextant.systems.pretraining import checkpoint
 from sextant.systems.pretraining.islands.terms import Terms
 from sextant.systems.pretraining.job import JOB_FILE, Job
+from sextant.systems.pretraining.launch import alone
 
 MODEL = """[model]
 vocab = 320
@@ -138,6 +139,41 @@ def test_a_training_that_is_there_is_not_overwritten(
     words = ("pretrain", "train", "--out", out, "--resume")
     assert "damaged" in refused(*words)
     assert contents(out) == before
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--launch", "fleet", "--islands", "2"), "islands take --launch python"),
+        (("--listen", "127.0.0.1:7070"), "how many islands meet here?"),
+        (("--listen", "0.0.0.0:7070", "--islands", "2"), "whoever can reach it"),
+        (("--listen", "nowhere", "--islands", "2"), "not an address"),
+    ],
+)
+def test_who_cannot_start_it_writes_nothing(
+    refused: Refused, data: Path, tmp_path: Path, flags: tuple[str, ...], message: str
+) -> None:
+    assert message in refused(*train(data, tmp_path / "run", *flags))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_at_work_is_left_as_it_is(refused: Refused, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    Job(
+        model=DecoderConfig(
+            vocab=320, hidden=32, layers=2, heads=4, kv_heads=4, head_dim=8, ffn=64, context=32
+        ),
+        data=data / "tokens",
+        out=out,
+        steps=2,
+        batch=4,
+        sequence=32,
+    ).write()
+    with alone(out):
+        before = contents(out)
+        words = ("pretrain", "train", "--out", out, "--resume", "--steps", "9")
+        assert "another run is at work here" in refused(*words)
+        assert contents(out) == before
 
 
 def test_a_resume_of_nothing_or_into_another_model(refused: Refused, tmp_path: Path) -> None:

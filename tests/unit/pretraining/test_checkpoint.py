@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from sextant.errors import EngineError  # noqa: E402
 from sextant.systems.pretraining import checkpoint  # noqa: E402
 
 
@@ -62,6 +63,15 @@ def test_one_is_written_whatever_became_of_the_filters_of_warnings(tmp_path: Pat
         writer = checkpoint.Writer(tmp_path, identity="a", layout="1", keep=1, distributed=False)
     writer.save({"weight": torch.ones(8)}, step=7, updates=7, wait=True)
     assert loaded(*checkpoint.found(tmp_path)) == 1.0
+
+
+def test_what_is_not_finite_takes_no_place(tmp_path: Path) -> None:
+    """A run could never go on from it, and the last good one would make room for it."""
+    save(tmp_path, 1.0)
+    with pytest.raises(EngineError, match="not finite"):
+        save(tmp_path, float("nan"))
+    assert loaded(*checkpoint.found(tmp_path)) == 1.0
+    assert not list((tmp_path / checkpoint.FOLDER).glob("*.building"))
 
 
 def save(out: Path, value: float) -> None:

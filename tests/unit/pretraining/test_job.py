@@ -19,6 +19,7 @@ from sextant.systems.pretraining import held, record
 from sextant.systems.pretraining.auto import auto_layout, shape_of
 from sextant.systems.pretraining.job import JOB_FILE, Job, Recipe
 from sextant.systems.pretraining.launch import Patience, Signs, Verdict, decide
+from sextant.systems.pretraining.ranks import PARTED
 
 JOB = Job(
     model=SIZES["10m"],
@@ -73,12 +74,14 @@ def signs(
     *,
     stepped: bool = True,
     losses: int = 0,
+    parted_s: float = 0.0,
 ) -> Signs:
     return Signs(
         exits=exits,
         quiet_s=quiet_s or [0.0] * len(exits),
         stepped=[stepped] * len(exits),
         losses=losses,
+        parted_s=parted_s,
     )
 
 
@@ -90,6 +93,16 @@ def signs(
         (signs([0, 0]), Verdict.DONE, None, ""),
         (signs([4, -9]), Verdict.RESTART, 1, "killed by SIGKILL"),
         (signs([None, 4]), Verdict.RESTART, 1, "ended with exit code 4"),
+        (signs([PARTED, 4]), Verdict.RESTART, 1, "ended with exit code 4"),
+        (signs([PARTED, PARTED]), Verdict.RESTART, 0, "lost another"),
+        # The one that they wait for may still be on its way out, or stand.
+        (signs([PARTED, None], parted_s=1.0), Verdict.GO_ON, None, ""),
+        (
+            signs([PARTED, None, None], [0.0, 2.0, 9.0], parted_s=6.0),
+            Verdict.RESTART,
+            2,
+            "is not there for the others",
+        ),
         (signs([4, 2]), Verdict.GIVE_UP, 1, "refused its job"),
         (signs([None, None], [1.0, 61.0]), Verdict.RESTART, 1, "no step for 61.0 s"),
         (signs([None, None], [1.0, 61.0], stepped=False), Verdict.GO_ON, None, ""),

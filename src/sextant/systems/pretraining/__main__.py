@@ -11,9 +11,10 @@ import os
 import sys
 from pathlib import Path
 
+from sextant.decoder.meeting import is_of_a_link
 from sextant.errors import EngineError, SextantError
 from sextant.systems.pretraining.job import Job
-from sextant.systems.pretraining.ranks import YIELDED, run_rank
+from sextant.systems.pretraining.ranks import PARTED, YIELDED, run_rank
 
 LOGS = "logs"
 
@@ -28,15 +29,20 @@ def main() -> int:
         job = Job.read(Path(sys.argv[1]))
     except SextantError as error:
         return _tell(error, None, rank)
+    told: SextantError
+    why: Exception
     try:
         ended = run_rank(job, rank, int(os.environ.get("WORLD_SIZE", "1")))
     except SextantError as error:
-        return _tell(error, job.out, rank)
+        told, why = error, error
     except (RuntimeError, OSError) as error:
         # What torch raises when another rank is gone, or the disk is full.
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return _tell(EngineError(f"rank {rank}: {lines[0][:300]}"), job.out, rank)
-    return 0 if ended else YIELDED
+        told, why = EngineError(f"rank {rank}: {lines[0][:300]}"), error
+    else:
+        return 0 if ended else YIELDED
+    code = _tell(told, job.out, rank)
+    return PARTED if code == EngineError.exit_code and is_of_a_link(why) else code
 
 
 def _tell(error: SextantError, out: Path | None, rank: int) -> int:

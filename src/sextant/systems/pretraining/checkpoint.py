@@ -176,7 +176,8 @@ class Writer:
     ) -> Begun:
         """Begins a checkpoint; every rank calls it. Waits for the one before, if that is not done.
 
-        One that could not be written (a full disk) is cleared away, and told with the next.
+        One that could not be written (a full disk), or holds what is not finite, is cleared away,
+        and told with the next.
 
         Args:
             state: tensors by name; copied before this returns.
@@ -225,6 +226,8 @@ class Writer:
             # That one process writes alone is meant so. Filters are the process's, and who
             # leaves a `catch_warnings` takes those set since along: so it is said where needed.
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+            if not self._staged.is_finite(self._group):
+                raise EngineError("not finite: a run could never go on from it")
             dcp.save(
                 self._staged.tensors,
                 checkpoint_id=str(building),

@@ -158,13 +158,17 @@ class Job:
             return self.batch, 0
         return self.batch * self.outer.islands, self.batch * self.outer.island
 
-    def write(self, name: str = JOB_FILE) -> None:
-        """Publishes it as `job.json`, or under another name in its folder."""
-        self.out.mkdir(parents=True, exist_ok=True)
+    def plain(self) -> dict[str, Any]:
+        """As JSON can hold it, with whole paths."""
         plain = {**asdict(self), "format": FORMAT}
         for key in ("data", "out", "import_from"):
             plain[key] = None if plain[key] is None else str(Path(plain[key]).resolve())
-        write_json(self.out / name, plain)
+        return plain
+
+    def write(self, name: str = JOB_FILE) -> None:
+        """Publishes it as `job.json`, or under another name in its folder."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(self.out / name, self.plain())
 
     @classmethod
     def read(cls, path: Path) -> Job:
@@ -174,15 +178,26 @@ class Job:
             InputError: there is none, or it is damaged.
         """
         try:
-            plain = json.loads(path.read_text(encoding="utf-8"))
-            if plain.pop("format") != FORMAT:
-                raise InputError(f"not a training of format {FORMAT}", where=str(path))
-            return cls._of(plain)
+            return cls.of(json.loads(path.read_text(encoding="utf-8")), where=str(path))
         except FileNotFoundError:
             hint = "sextant pretrain train --data DIR --model 10m --out DIR"
             raise InputError("no training here", where=str(path.parent), hint=hint) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise InputError(f"damaged: {error}", where=str(path)) from error
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any], *, where: str) -> Job:
+        """The job that `plain` gave.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        try:
+            if plain["format"] != FORMAT:
+                raise InputError(f"not a training of format {FORMAT}", where=where)
+            return cls._of({key: value for key, value in plain.items() if key != "format"})
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"damaged: {error}", where=where) from error
 
     @classmethod
     def _of(cls, plain: Mapping[str, Any]) -> Job:

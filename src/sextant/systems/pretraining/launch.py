@@ -27,12 +27,14 @@ from sextant.systems.pretraining.__main__ import LOGS
 from sextant.systems.pretraining.elastic import Elastic, Places
 from sextant.systems.pretraining.job import ATTEMPT_FILE, RECORD_FILE, Job
 from sextant.systems.pretraining.pace import read_pace, slowest
-from sextant.systems.pretraining.ranks import ALIVE, DONE, MEET, YIELD_FILE, YIELDED
+from sextant.systems.pretraining.ranks import ALIVE, DONE, MEET, PARTED, YIELD_FILE, YIELDED
 from sextant.systems.pretraining.record import Record, read
 from sextant.systems.pretraining.recovery import goodput, recoveries
 
 _LOOK_S = 0.05
 _NAP_S = 2.0
+_PARTED_S = 5.0
+"""Once a rank ended for want of another, for how long the others may take to end as well."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -73,12 +75,14 @@ class Signs:
         quiet_s: since each rank took its last step, or was started.
         stepped: whether each took a step since it was started, and has not taken its last.
         losses: in a row without a checkpoint between, this one not counted.
+        parted_s: since the first of them ended for want of another.
     """
 
     exits: Sequence[int | None]
     quiet_s: Sequence[float]
     stepped: Sequence[bool]
     losses: int
+    parted_s: float = 0.0
 
 
 def decide(signs: Signs, patience: Patience) -> tuple[Verdict, int | None, str]:
@@ -91,22 +95,33 @@ def decide(signs: Signs, patience: Patience) -> tuple[Verdict, int | None, str]:
         # What the user wrote is wrong in every attempt.
         if code == InputError.exit_code:
             return Verdict.GIVE_UP, rank, "refused its job"
-    lost: tuple[int, str] | None = None
-    for rank, code in enumerate(signs.exits):
-        # A signal says who was hit; others fail for want of the one that was.
-        if code is not None and code < 0:
-            lost = (rank, f"killed by {signal.Signals(-code).name}")
-            break
-        if code and code != YIELDED and lost is None:
-            lost = (rank, f"ended with exit code {code}")
-    for rank, quiet_s in enumerate(signs.quiet_s):
-        bound_s = patience.quiet_s if signs.stepped[rank] else patience.begin_s
-        if lost is None and signs.exits[rank] is None and quiet_s > bound_s:
-            lost = (rank, f"no step for {quiet_s:.1f} s")
+    lost = _lost(signs, patience)
     if lost is None:
         return Verdict.GO_ON, None, ""
     verdict = Verdict.GIVE_UP if signs.losses >= patience.restarts else Verdict.RESTART
     return verdict, *lost
+
+
+def _lost(signs: Signs, patience: Patience) -> tuple[int, str] | None:
+    """The rank that is to blame, and why: others fail, or wait, for want of that one."""
+    for rank, code in enumerate(signs.exits):
+        if code is not None and code < 0:
+            return rank, f"killed by {signal.Signals(-code).name}"
+    for rank, code in enumerate(signs.exits):
+        if code and code not in (YIELDED, PARTED):
+            return rank, f"ended with exit code {code}"
+    running = [rank for rank, code in enumerate(signs.exits) if code is None]
+    for rank in running:
+        bound_s = patience.quiet_s if signs.stepped[rank] else patience.begin_s
+        if signs.quiet_s[rank] > bound_s:
+            return rank, f"no step for {signs.quiet_s[rank]:.1f} s"
+    if PARTED not in signs.exits:
+        return None
+    if not running:
+        return signs.exits.index(PARTED), "lost another"
+    if signs.parted_s > _PARTED_S:
+        return max(running, key=lambda rank: signs.quiet_s[rank]), "is not there for the others"
+    return None
 
 
 def launch(
@@ -129,7 +144,7 @@ def launch(
         InputError: the job is wrong, or another run is at work in its folder.
         EngineError: ranks were lost too often; the last reason is named.
     """
-    with _alone(job.out):
+    with alone(job.out):
         bounds = patience or Patience(quiet_s=max(60.0, 2.0 * job.stall_s))
         watch = _Watch(job, bounds, elastic)
         try:
@@ -152,6 +167,7 @@ class _Watch:
         self._logs: list[IO[bytes]] = []
         self._attempt = self._losses = 0
         self._begun_s = self._looked_s = self._awake_s = 0.0
+        self._parted_s: float | None = None
         self._saved: list[str] = []
 
     def run(self, tick: Callable[[], None]) -> None:
@@ -284,14 +300,20 @@ class _Watch:
             # This process stood still itself (a sleeping laptop, a stop): so did the ranks.
             self._awake_s = now_s
         self._looked_s = now_s
+        exits = [process.poll() for process in self._ranks]
+        if PARTED not in exits:
+            self._parted_s = None
+        elif self._parted_s is None:
+            self._parted_s = now_s
         return Signs(
-            exits=[process.poll() for process in self._ranks],
+            exits=exits,
             quiet_s=[now_s - max(beat or self._begun_s, self._awake_s) for beat in beats],
             stepped=[
                 beat_s is not None and not (self._job.out / ALIVE / f"rank-{rank}{DONE}").exists()
                 for rank, beat_s in enumerate(beats)
             ],
             losses=self._losses_in_row() - 1,
+            parted_s=0.0 if self._parted_s is None else now_s - self._parted_s,
         )
 
     def _beat_s(self, rank: int) -> float | None:
@@ -328,8 +350,12 @@ class _Watch:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Keeps a second run out of the folder."""
+def alone(out: Path) -> Iterator[None]:
+    """Keeps a second run out of the folder.
+
+    Raises:
+        InputError: one is at work there.
+    """
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
         try:

@@ -11,18 +11,18 @@ import time
 from concurrent.futures import wait
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sextant.axes import Axis
-from sextant.decoder.meeting import Meeting, first_words
+from sextant.decoder.meeting import Meeting, first_words, is_of_a_link
 from sextant.errors import EngineError, InputError, SextantError, missing_engine
-from sextant.fleet import Deadline, Member, MemberSpec, MemberState, Missing
+from sextant.fleet import Deadline, HealthPolicy, Member, MemberSpec, MemberState, Missing
 from sextant.fleet.messages import Outcome, pack, unpack
 from sextant.systems.pretraining import checkpoint
 from sextant.systems.pretraining.aside import aside
 from sextant.systems.pretraining.elastic import Elastic, Places
-from sextant.systems.pretraining.job import ATTEMPT_FILE, RECORD_FILE, Job
+from sextant.systems.pretraining.job import RECORD_FILE, Job
+from sextant.systems.pretraining.launch import alone
 from sextant.systems.pretraining.ranks import YIELD_FILE
 from sextant.systems.pretraining.record import Record, read
 from sextant.systems.pretraining.recovery import goodput, recoveries
@@ -33,8 +33,15 @@ if TYPE_CHECKING:
     from sextant.fleet import Fleet, Gang
 
 ROLE = "trainer"
+HEALTH = HealthPolicy(silent_after_s=3.0, busy_silent_after_s=10.0)
+"""A rank taken for lost costs all of them a start: a busy computer may be silent for a while.
+
+One whose process or link has ended is seen at once all the same.
+"""
 REFUSED = "the job is wrong: "
 """What a rank says first when trying again would not help."""
+BY_ITSELF = "failed by itself: "
+"""What a rank says first that did not fail for want of another."""
 _MEET_S = 60.0
 _READY_S = 180.0
 _TICK_S = 0.2
@@ -46,22 +53,18 @@ class TrainerMember(Member):
     """One place. Messages: `open` and `join` as in `decoder.meeting`, for a rank of so many;
     `train` goes on from the newest checkpoint, and tells whether it came to the last step.
 
-    Args:
-        job: path of the job as its ranks now split it, the same on every host.
+    Each carries the job as its ranks now split it: a file of a shared folder may be an older one.
     """
 
-    def __init__(self, job: str) -> None:
-        self._path = Path(job)
+    def __init__(self) -> None:
         self._meeting: Meeting | None = None
 
     def warm(self) -> None:
-        """Reads the job, and loads torch now: a member that loads for seconds seems gone later.
+        """Loads torch now: a member that loads for seconds seems gone later.
 
         Raises:
-            InputError: the job is damaged.
             EngineError: torch is missing.
         """
-        Job.read(self._path)
         try:
             import torch.distributed  # noqa: F401
         except ImportError:
@@ -74,7 +77,8 @@ class TrainerMember(Member):
             InputError: the job is wrong.
             EngineError: another rank is gone, or the training cannot go on.
         """
-        message, job = unpack(body), Job.read(self._path)
+        message = unpack(body)
+        job = Job.of(message["job"], where="what the driver said")
         if message["do"] == "open":
             self._meeting = Meeting(0, job.layout.ranks, job.stall_s, self.card.host)
             return pack(self._meeting.open())
@@ -99,7 +103,8 @@ class TrainerMember(Member):
         except (RuntimeError, OSError, MemoryError, SextantError) as error:
             # Others may wait for this rank, too: a closed link tells them before their stall ends.
             meeting.leave()
-            raise EngineError(f"a rank stalled, or failed: {first_words(error)}") from None
+            whose = "a rank stalled, or is gone: " if is_of_a_link(error) else BY_ITSELF
+            raise EngineError(f"{whose}{first_words(error)}") from None
 
 
 def launch_on(
@@ -114,29 +119,27 @@ def launch_on(
 
     Args:
         fleet: where.
-        job: what is trained; written to a folder that every host sees.
+        job: what is trained, in a folder that every host sees.
         restarts: lost ranks in a row, without a checkpoint between, after which it is given up.
         tick: called every now and then, to show progress.
         elastic: goes on with the members that are left, and with all when they are back; None
             waits until the fleet has started the lost ones again.
 
     Raises:
-        InputError: the job is wrong.
+        InputError: the job is wrong, or another run is at work in its folder.
         EngineError: ranks were lost too often; the last reason is named.
     """
-    job.write(ATTEMPT_FILE)
-    path = str((job.out / ATTEMPT_FILE).resolve())
     factory = "sextant.systems.pretraining.on_fleet:TrainerMember"
     specs = [
-        MemberSpec(name=f"{ROLE}/{place}", factory=factory, arguments={"job": path})
-        for place in range(job.layout.ranks)
+        MemberSpec(name=f"{ROLE}/{place}", factory=factory) for place in range(job.layout.ranks)
     ]
-    gang = fleet.gang(ROLE, specs)
-    try:
-        gang.ready(_READY_S)
-        _Run(gang, job, elastic, tick).to_its_end(restarts)
-    finally:
-        gang.close()
+    with alone(job.out):
+        gang = fleet.gang(ROLE, specs)
+        try:
+            gang.ready(_READY_S)
+            _Run(gang, job, elastic, tick).to_its_end(restarts)
+        finally:
+            gang.close()
 
 
 class _Run:
@@ -178,12 +181,11 @@ class _Run:
         whole = job.layout.ranks == self._whole.layout.ranks
         if whole:
             self._gang.ready(_READY_S)
-        job.write(ATTEMPT_FILE)
         (job.out / YIELD_FILE).unlink(missing_ok=True)
         told = {"layout": job.layout.describe(), "ranks": job.layout.ranks}
         self._record.write("start", attempt=epoch, **told)
         names = [self._gang.names[place] for place in used]
-        running = aside(partial(_train, self._gang, names, epoch))
+        running = aside(partial(_train, self._gang, names, epoch, job))
         try:
             while wait([running], timeout=_TICK_S).not_done:
                 self._tick()
@@ -207,12 +209,15 @@ class _Run:
     def _lose(self, names: Sequence[str], missing: Sequence[Missing], epoch: int) -> None:
         """Writes the loss down, and leaves alone the places that were lost.
 
-        Those that say that they failed are there: they failed for want of another.
+        Those that say that they failed are there: for want of another, or by themselves. Where
+        nobody is gone, who failed by itself counts as lost; all of them at once fail for the job.
         """
         gone = [m.member for m in missing if not m.why.startswith(Outcome.FAILED)]
-        for name in gone:
+        failed = [m.member for m in missing if BY_ITSELF in m.why]
+        blamed = gone or (failed if len(failed) < len(names) else [])
+        for name in blamed:
             self._places.lose(self._gang.names.index(name))
-        rank = names.index(gone[0]) if gone else None
+        rank = names.index(blamed[0]) if blamed else None
         why = ", ".join(map(str, missing))
         self._record.write("lost", rank=rank, why=why, attempt=epoch)
 
@@ -229,8 +234,10 @@ class _Run:
         self._record.write("whole", recoveries=told, goodput=goodput(events))
 
 
-def _train(gang: Gang, names: Sequence[str], epoch: int) -> tuple[bool, Sequence[Missing]]:
-    """Lets members meet as ranks, in this order, and train.
+def _train(
+    gang: Gang, names: Sequence[str], epoch: int, job: Job
+) -> tuple[bool, Sequence[Missing]]:
+    """Lets members meet as ranks of a job, in this order, and train.
 
     Returns:
         Whether they came to the last step, and who is missing; nobody is where they were asked
@@ -239,15 +246,16 @@ def _train(gang: Gang, names: Sequence[str], epoch: int) -> tuple[bool, Sequence
     Raises:
         InputError: a rank refuses the job.
     """
-    opened = gang.ask({names[0]: pack({"do": "open"})}, Deadline.after(_MEET_S))
+    plain = job.plain()
+    opened = gang.ask({names[0]: pack({"do": "open", "job": plain})}, Deadline.after(_MEET_S))
     if not opened.full:
         return False, opened.missing
-    where = {"do": "join", "epoch": epoch, **unpack(opened.answers[names[0]].body)}
+    where = {"do": "join", "job": plain, "epoch": epoch, **unpack(opened.answers[names[0]].body)}
     bodies = {name: pack({**where, "rank": rank}) for rank, name in enumerate(names)}
     joined = gang.ask(bodies, Deadline.after(_MEET_S))
     if not joined.full:
         return False, joined.missing
-    body = pack({"do": "train"})
+    body = pack({"do": "train", "job": plain})
     ended = gang.ask(dict.fromkeys(names, body), Deadline.after(_SLICE_S))
     if ended.full:
         return all(unpack(answer.body)["ended"] for answer in ended.answers.values()), ()

@@ -18,6 +18,8 @@ YIELD_FILE = "yield"
 """While it is in the run's folder, the ranks end at their next checkpoint."""
 YIELDED = 75
 """Exit code of ranks that did."""
+PARTED = 76
+"""Exit code of ranks that failed for want of another."""
 
 
 def run_rank(job: Job, rank: int, ranks: int) -> bool:

@@ -29,6 +29,21 @@ class Staged:
         with torch.no_grad():
             torch._foreach_copy_(rooms, [local_part(tensor) for tensor in state.values()])
 
+    def is_finite(self, group: Any) -> bool:
+        """Whether every number of the copy is one, on all ranks of a group (None: there is one)."""
+        import torch
+        import torch.distributed as dist
+
+        from sextant.decoder.shards import local_part
+
+        parts = (local_part(tensor) for tensor in self.tensors.values())
+        finite = torch.tensor(
+            all(bool(torch.isfinite(part).all()) for part in parts), dtype=torch.int32
+        )
+        if group is not None:
+            dist.all_reduce(finite, dist.ReduceOp.MIN, group=group)
+        return bool(finite)
+
     def _fits(self, state: Mapping[str, Any]) -> bool:
         from sextant.decoder.shards import local_part
 

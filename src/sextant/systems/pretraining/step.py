@@ -129,7 +129,7 @@ class Stepper:
                 group["lr"] = learning_rate
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self._balance()
+        self._balance(applied)
         return Outcome(
             loss=self._summed(loss, over_tensor=True),
             gradient_norm=norm,
@@ -221,10 +221,12 @@ class Stepper:
         for layer in _expert_layers(self.parts):
             layer.token_weight.copy_(self._weight)
 
-    def _balance(self) -> None:
-        """Sets every layer's prices by what the whole batch did."""
+    def _balance(self, applied: bool) -> None:
+        """Sets every layer's prices by what the whole batch did, if the step counts."""
         for layer in _expert_layers(self.parts):
             count_E = layer.take_counts()
+            if not applied:
+                continue
             if self.meshes is not None:
                 import torch.distributed as dist
 

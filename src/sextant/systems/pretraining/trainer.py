@@ -183,9 +183,13 @@ class Trainer:
         ids = self._sampler.batch(step * samples + own + data_rank * each, each)
         text = torch.from_numpy(ids).to(self._device)
         rate = job.recipe.rate(step, job.steps)
-        return self._stepper.step(
-            text[:, :-1].contiguous(), text[:, 1:].contiguous(), learning_rate=rate
-        )
+        tokens, targets = text[:, :-1].contiguous(), text[:, 1:].contiguous()
+        outcome = self._stepper.step(tokens, targets, learning_rate=rate)
+        if outcome.applied:
+            return outcome
+        # A flaw of the moment is not there a second time; what the text or the weights have is.
+        self._note("trouble", what=f"no finite gradient at step {step}: it is taken once more")
+        return self._stepper.step(tokens, targets, learning_rate=rate)
 
     def _stand(self, step: int, outcome: Outcome) -> None:
         """Counts what was learned; ends a run that learns no more."""
@@ -266,6 +270,7 @@ class Trainer:
             tokens=outcome.tokens,
             seconds=seconds,
             applied=outcome.applied,
+            peak_memory_bytes=peak_memory_bytes(self._device),
         )
 
     def _end(self) -> None:
