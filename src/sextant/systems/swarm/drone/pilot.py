@@ -50,7 +50,7 @@ class PilotRule:
         home_2: where it lands at the end.
         chart: the geofence.
         battery_s: how long a full battery hovers.
-        fresh_s: a drone that is silent for longer counts as gone.
+        fresh_s: who is silent for longer counts as gone; nor is all known to who listened less.
     """
 
     mission: int
@@ -121,6 +121,8 @@ class Pilot:
         self._last_far: tuple[float, Floats] | None = None
         self._avoid: dict[int, float] = {}
         self._idle_s: float | None = None
+        self._begun_s: float | None = None
+        self._low = False
 
     def tick(
         self,
@@ -189,6 +191,11 @@ class Pilot:
 
     def _map(self, readings: Readings) -> None:
         free, hit = scan(self.rule.chart, readings, self.rule.sensors)
+        if self._begun_s is None:
+            self._begun_s = readings.at_s
+        if readings.at_s - self._begun_s < self.rule.fresh_s:
+            # It may be a drone not heard yet; one walled in by such would take its work for done.
+            hit = hit[:0]
         others = self._neighbours.alive(readings.at_s)
         if others and len(hit):
             # What flies is no wall: hits near a neighbour are of it.
@@ -282,10 +289,11 @@ class Pilot:
         home = int(self.rule.chart.cells(self.rule.home_2))
         far_m = float(self._ways.metres_C[home])
         needed_s = 2.0 * far_m / self.rule.safety.speed_m_s + _RESERVE_S
-        low = np.isfinite(far_m) and readings.battery * self.rule.battery_s < needed_s
-        if self.phase is Phase.SEARCH and (done or low):
+        left_s = readings.battery * self.rule.battery_s
+        self._low = bool(np.isfinite(far_m)) and left_s < needed_s
+        if self.phase is Phase.SEARCH and (done or self._low):
             self.phase = Phase.HOME
-        elif self.phase is Phase.HOME and self._cells and not low:
+        elif self.phase is Phase.HOME and self._cells and not self._low:
             # Somebody else's map brought news of work.
             self.phase = Phase.SEARCH
 
@@ -308,7 +316,9 @@ class Pilot:
         others = self._obstacles.heeded(self._neighbours.alive(now_s), at_2, now_s)
         self._obstacles.take(readings, others)
         home_m = float(np.hypot(*(at_2 - self.rule.home_2)))
-        if self.aborted or (self.phase is Phase.HOME and home_m < _ARRIVED_M):
+        # Who sees nothing left to do may be shut in; as long as others have work it can wait.
+        needless = self._low or now_s - self.auction.work_s > self.rule.fresh_s
+        if self.aborted or (self.phase is Phase.HOME and home_m < _ARRIVED_M and needless):
             self.phase = Phase.LANDED
         if self.phase is Phase.LANDED:
             return np.zeros(2)
