@@ -27,6 +27,7 @@ from sextant.systems.swarm.drone.perception import Detector, OnnxDetector
 from sextant.systems.swarm.drone.planner import Planner, Ways
 from sextant.systems.swarm.drone.promises import Promises
 from sextant.systems.swarm.drone.safety import Going, SafetyRule, nearest_allowed
+from sextant.systems.swarm.drone.trim import Trim
 from sextant.systems.swarm.world.grid import Floats
 from sextant.systems.swarm.world.ground import CameraRule
 from sextant.systems.swarm.world.sensors import Readings, SensorRule
@@ -112,7 +113,7 @@ class Pilot:
         self._promises = Promises(rule.safety)
         self._manners = Manners(rule.name, rule.chart, 2.0 * clearance_m + _APART_M)
         self._standing = Standing(rank=float(rule.name), blocked=False, aside=None)
-        self._setpoint_2 = np.zeros(2)
+        self._setpoint_2, self._trim = np.zeros(2), Trim(rule.period_s)
         self._ways: Ways | None = None
         self._cells: dict[int, int] = {}
         self._goal: int | None = None
@@ -121,7 +122,7 @@ class Pilot:
         self._last_far: tuple[float, Floats] | None = None
         self._avoid: dict[int, float] = {}
         self._idle_s: float | None = None
-        self._begun_s: float | None = None
+        self._begun_s = np.inf
         self._low = False
 
     def tick(
@@ -156,7 +157,8 @@ class Pilot:
             if self._speaks(readings):
                 word = self._speak(readings.at_s, readings.position_2, readings.velocity_2)
         self._tick += 1
-        return Act(setpoint_2=self._setpoint_2, phase=self.phase, word=word)
+        setpoint_2 = self._trim.flown(self._setpoint_2, readings.velocity_2)
+        return Act(setpoint_2=setpoint_2, phase=self.phase, word=word)
 
     def abort(self) -> None:
         """Everybody shall land, wherever they are."""
@@ -167,8 +169,7 @@ class Pilot:
         goal = self._heading()
         if goal is None:
             return None
-        x, y = self.rule.chart.centres(np.array(goal)).tolist()
-        return [round(x, 2), round(y, 2)]
+        return [round(at, 2) for at in self.rule.chart.centres(np.array(goal)).tolist()]
 
     def task_points(self) -> list[list[float]]:
         """Where the tasks are that it has won, in the order in which it flies to them."""
@@ -191,8 +192,7 @@ class Pilot:
 
     def _map(self, readings: Readings) -> None:
         free, hit = scan(self.rule.chart, readings, self.rule.sensors)
-        if self._begun_s is None:
-            self._begun_s = readings.at_s
+        self._begun_s = min(self._begun_s, readings.at_s)
         if readings.at_s - self._begun_s < self.rule.fresh_s:
             # It may be a drone not heard yet; one walled in by such would take its work for done.
             hit = hit[:0]
