@@ -8,6 +8,7 @@ from sextant.systems.swarm.agreement.neighbours import Neighbour
 from sextant.systems.swarm.drone.obstacles import Obstacles
 from sextant.systems.swarm.drone.promises import Promises
 from sextant.systems.swarm.drone.safety import Bounds, Going, SafetyRule, nearest_allowed
+from sextant.systems.swarm.drone.trim import Trim
 from sextant.systems.swarm.world.body import Bodies, BodyRule
 from sextant.systems.swarm.world.grid import Grid
 from sextant.systems.swarm.world.rays import fan
@@ -176,3 +177,23 @@ def test_an_old_word_is_heeded_as_far_as_its_speaker_may_have_come() -> None:
     early = eyes.bounds(np.zeros(2), still, [word], 0.0).gaps_L[0]
     late = eyes.bounds(np.zeros(2), still, [word], 0.3).gaps_L[0]
     assert late < early
+
+
+def test_a_drone_that_must_stand_does_not_drift_through_its_margin() -> None:
+    def drifted_m(trims: list[Trim] | None) -> float:
+        world = World(
+            Grid(heights_RC=np.zeros((40, 40)), cell_m=1.0),
+            WorldRule(seed=3),
+            np.array([[10.0 + 5.0 * i, 20.0] for i in range(4)]),
+            np.empty((0, 2)),
+        )
+        for _ in range(300):
+            flown = np.zeros((4, 2))
+            for i, reading in enumerate(world.sense(range(4), frame=False) if trims else ()):
+                flown[i] = trims[i].flown(flown[i], reading.velocity_2)
+            world.step(flown, TICK_S)
+        gone = world.bodies.positions_N2 - [[10.0 + 5.0 * i, 20.0] for i in range(4)]
+        return float(np.hypot(*gone.T).max())
+
+    trimmed_m = drifted_m([Trim(TICK_S) for _ in range(4)])
+    assert trimmed_m < RULE.margin_m < drifted_m(None)

@@ -50,6 +50,14 @@ def test_rays_end_where_small_steps_do(seed: int) -> None:
             assert found >= slow - 2e-3 or slow_cast(layer, start, way, found - 2e-3) == np.inf
 
 
+def test_a_ray_along_a_border_between_cells_ends() -> None:
+    # Straight up by the cosine of a right angle, which is not quite 0.
+    ways = fan(4)[[1, 3]]
+    assert (ways[:, 0] != 0.0).all()
+    starts = np.array([[2.0, 1.5], [7.0, 3.5]])
+    np.testing.assert_allclose(cast(grid().layer(1.0), starts, ways, 9.0), 2.5, atol=1e-6)
+
+
 @given(x=st.floats(0.1, 8.9), y=st.floats(0.1, 4.9))
 @settings(max_examples=60, deadline=None)
 def test_clearance_never_promises_too_much(x: float, y: float) -> None:

@@ -9,6 +9,7 @@ Source: Choi, Brunet and How 2009, Consensus-based decentralized auctions, IEEE 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,11 +51,13 @@ class Auction:
 
     Attributes:
         bundle: the tasks that it wins, in the order in which it will do them.
+        work_s: when somebody said last that it has a task.
     """
 
     def __init__(self, own: int, *, most_tasks: int = MOST_TASKS) -> None:
         self.own = own
         self.bundle: list[int] = []
+        self.work_s = -math.inf
         self._most = most_tasks
         self._claims: dict[int, Claim] = {}
         self._heard_s: dict[int, float] = {}
@@ -110,6 +113,8 @@ class Auction:
         if beliefs.at_s <= self._heard_s.get(beliefs.sender, -1.0):
             return
         told, known, heard_s = beliefs.claims, self._claims, self._heard_s
+        if any(claim.winner == beliefs.sender for claim in told.values()):
+            self.work_s = max(self.work_s, beliefs.at_s)
         for task in open_tasks:
             # What both believe already stays; once they agree that is nearly all.
             if told.get(task, NOBODY) != known.get(task, NOBODY):

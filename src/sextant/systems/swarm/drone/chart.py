@@ -20,6 +20,10 @@ HIT, FREE = 1, -1
 """Evidence of all drones together, from which a cell counts as occupied, or as free."""
 _OVER_M = 0.5
 """So much farther than it reaches noise may put what a ray hit."""
+_BORDER = 0.14
+"""So near its border, as a share of its side, a ray in a cell may be in the next."""
+_ASIDE = 0.8
+"""So far to its side, as a share of how far behind it, a hit may be of another cell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +65,9 @@ def scan(chart: Chart, readings: Readings, rule: SensorRule) -> tuple[Cells, Cel
     """The cells that a scan found free, and those that stopped a ray; each once.
 
     A hit lies on the face of what stopped the ray, so it is put a little behind it; a cell that
-    some ray hit is not counted free by another that grazed it.
+    some ray hit is not counted free by another that grazed it. Near a cell's edge, or along its
+    face, errors may put a hit into the next cell, which may be a door, and a ray that passes a
+    wall into the wall: neither says anything.
     """
     known_R = ~np.isnan(readings.ranges_R)
     ranges_R = readings.ranges_R[known_R]
@@ -79,12 +85,20 @@ def scan(chart: Chart, readings: Readings, rule: SensorRule) -> tuple[Cells, Cel
     side = 2 * half + 1
     window = np.zeros((side, side), np.int8)
     flat = window.ravel()
-    columns_RS = (across + ways_R2[:, :1] * steps_S).astype(np.int64)
-    rows_RS = (up + ways_R2[:, 1:] * steps_S).astype(np.int64)
+    xs_RS, ys_RS = across + ways_R2[:, :1] * steps_S, up + ways_R2[:, 1:] * steps_S
+    columns_RS, rows_RS = xs_RS.astype(np.int64), ys_RS.astype(np.int64)
+    off_RS = np.maximum(np.abs(xs_RS - columns_RS - 0.5), np.abs(ys_RS - rows_RS - 0.5))
+    clear_RS &= off_RS < 0.5 - _BORDER
     flat[(rows_RS * side + columns_RS)[clear_RS]] = FREE
-    far_N = ranges_R[hit_R] + behind_m
-    columns_N = (across + ways_R2[hit_R, 0] * far_N).astype(np.int64)
-    flat[(up + ways_R2[hit_R, 1] * far_N).astype(np.int64) * side + columns_N] = HIT
+    ways_N2 = ways_R2[hit_R]
+    points_N2 = (across, up) + ways_N2 * (ranges_R[hit_R] + behind_m)[:, None]
+    aside_N2 = ways_N2[:, ::-1] * (-_ASIDE * behind_m, _ASIDE * behind_m)
+    cells_N2 = points_N2.astype(np.int64)
+    sure_N = ((points_N2 + aside_N2).astype(np.int64) == cells_N2).all(axis=1)
+    sure_N &= ((points_N2 - aside_N2).astype(np.int64) == cells_N2).all(axis=1)
+    cells_N = cells_N2[:, 1] * side + cells_N2[:, 0]
+    flat[cells_N] = 0
+    flat[cells_N[sure_N]] = HIT
     column, row = (int(corner) for corner in corner_2)
     return _cut(chart, window, row, column, FREE), _cut(chart, window, row, column, HIT)
 

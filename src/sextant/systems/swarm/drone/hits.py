@@ -78,8 +78,8 @@ class Hits:
         self._age(now_s)
         hits_H2 = self._moved_2 + offsets_H2
         at_H2 = np.floor(hits_H2 / _SQUARE_M).astype(np.int64)
-        # Before there is a past to compare with, nothing is taken to be moving.
-        stands_H = np.ones(len(hits_H2), np.bool_)
+        # Before there is a past to compare with, everything may be about to move.
+        stands_H = np.zeros(len(hits_H2), np.bool_)
         if self._old and len(hits_H2):
             around_HA2 = (at_H2[:, None] + _AROUND) % _SIDE
             stands_H = self._count_Q[around_HA2[..., 0] * _SIDE + around_HA2[..., 1]].any(axis=1)

@@ -27,6 +27,7 @@ from sextant.systems.swarm.drone.perception import Detector, OnnxDetector
 from sextant.systems.swarm.drone.planner import Planner, Ways
 from sextant.systems.swarm.drone.promises import Promises
 from sextant.systems.swarm.drone.safety import Going, SafetyRule, nearest_allowed
+from sextant.systems.swarm.drone.trim import Trim
 from sextant.systems.swarm.world.grid import Floats
 from sextant.systems.swarm.world.ground import CameraRule
 from sextant.systems.swarm.world.sensors import Readings, SensorRule
@@ -50,7 +51,7 @@ class PilotRule:
         home_2: where it lands at the end.
         chart: the geofence.
         battery_s: how long a full battery hovers.
-        fresh_s: a drone that is silent for longer counts as gone.
+        fresh_s: who is silent for longer counts as gone; nor is all known to who listened less.
     """
 
     mission: int
@@ -112,7 +113,7 @@ class Pilot:
         self._promises = Promises(rule.safety)
         self._manners = Manners(rule.name, rule.chart, 2.0 * clearance_m + _APART_M)
         self._standing = Standing(rank=float(rule.name), blocked=False, aside=None)
-        self._setpoint_2 = np.zeros(2)
+        self._setpoint_2, self._trim = np.zeros(2), Trim(rule.period_s)
         self._ways: Ways | None = None
         self._cells: dict[int, int] = {}
         self._goal: int | None = None
@@ -121,6 +122,8 @@ class Pilot:
         self._last_far: tuple[float, Floats] | None = None
         self._avoid: dict[int, float] = {}
         self._idle_s: float | None = None
+        self._begun_s = np.inf
+        self._low = False
 
     def tick(
         self,
@@ -154,7 +157,8 @@ class Pilot:
             if self._speaks(readings):
                 word = self._speak(readings.at_s, readings.position_2, readings.velocity_2)
         self._tick += 1
-        return Act(setpoint_2=self._setpoint_2, phase=self.phase, word=word)
+        setpoint_2 = self._trim.flown(self._setpoint_2, readings.velocity_2)
+        return Act(setpoint_2=setpoint_2, phase=self.phase, word=word)
 
     def abort(self) -> None:
         """Everybody shall land, wherever they are."""
@@ -165,8 +169,7 @@ class Pilot:
         goal = self._heading()
         if goal is None:
             return None
-        x, y = self.rule.chart.centres(np.array(goal)).tolist()
-        return [round(x, 2), round(y, 2)]
+        return [round(at, 2) for at in self.rule.chart.centres(np.array(goal)).tolist()]
 
     def task_points(self) -> list[list[float]]:
         """Where the tasks are that it has won, in the order in which it flies to them."""
@@ -189,6 +192,10 @@ class Pilot:
 
     def _map(self, readings: Readings) -> None:
         free, hit = scan(self.rule.chart, readings, self.rule.sensors)
+        self._begun_s = min(self._begun_s, readings.at_s)
+        if readings.at_s - self._begun_s < self.rule.fresh_s:
+            # It may be a drone not heard yet; one walled in by such would take its work for done.
+            hit = hit[:0]
         others = self._neighbours.alive(readings.at_s)
         if others and len(hit):
             # What flies is no wall: hits near a neighbour are of it.
@@ -282,10 +289,11 @@ class Pilot:
         home = int(self.rule.chart.cells(self.rule.home_2))
         far_m = float(self._ways.metres_C[home])
         needed_s = 2.0 * far_m / self.rule.safety.speed_m_s + _RESERVE_S
-        low = np.isfinite(far_m) and readings.battery * self.rule.battery_s < needed_s
-        if self.phase is Phase.SEARCH and (done or low):
+        left_s = readings.battery * self.rule.battery_s
+        self._low = bool(np.isfinite(far_m)) and left_s < needed_s
+        if self.phase is Phase.SEARCH and (done or self._low):
             self.phase = Phase.HOME
-        elif self.phase is Phase.HOME and self._cells and not low:
+        elif self.phase is Phase.HOME and self._cells and not self._low:
             # Somebody else's map brought news of work.
             self.phase = Phase.SEARCH
 
@@ -308,7 +316,9 @@ class Pilot:
         others = self._obstacles.heeded(self._neighbours.alive(now_s), at_2, now_s)
         self._obstacles.take(readings, others)
         home_m = float(np.hypot(*(at_2 - self.rule.home_2)))
-        if self.aborted or (self.phase is Phase.HOME and home_m < _ARRIVED_M):
+        # Who sees nothing left to do may be shut in; as long as others have work it can wait.
+        needless = self._low or now_s - self.auction.work_s > self.rule.fresh_s
+        if self.aborted or (self.phase is Phase.HOME and home_m < _ARRIVED_M and needless):
             self.phase = Phase.LANDED
         if self.phase is Phase.LANDED:
             return np.zeros(2)

@@ -199,7 +199,7 @@ def nearest_allowed(
     if must_brake and going is not None and _length(going.velocity_2) > _SLOW_M_S:
         return np.zeros(2)
     limit_m_s = rule.speed_m_s if limit_m_s is None else limit_m_s
-    wanted_2 = wanted_2 + bounds.push_2
+    wanted_2 = _away(wanted_2, bounds.push_2)
     wanted_2 = wanted_2 * min(1.0, limit_m_s / max(_length(wanted_2), 1e-9))
     if not len(bounds.points_M2) and not len(bounds.ways_L2):
         return wanted_2
@@ -218,6 +218,12 @@ def nearest_allowed(
     excess_K = np.concatenate(excess)
     least = (excess_K <= excess_K.min() + _NOTHING_M).nonzero()[0]
     return np.asarray(candidates_K2[least[0]])
+
+
+def _away(wanted_2: Floats, push_2: Floats) -> Floats:
+    """Away from what is too near: who only stopped there would drift into it in the wind."""
+    against = float(wanted_2 @ push_2) / max(float(push_2 @ push_2), 1e-9)
+    return np.asarray(wanted_2 + (1.0 - min(against, 0.0)) * push_2)
 
 
 _TOLERANCE_M = 0.02

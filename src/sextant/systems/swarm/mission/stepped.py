@@ -171,6 +171,10 @@ class Mission:
             self._seen_C |= pilot.shared.seen_C
         return float((self._seen_C & self.reachable_C).sum() / max(1, self.reachable_C.sum()))
 
+    def loop_s(self, percentile: float) -> float:
+        """A percentile of what a tick of one drone took so far."""
+        return float(np.percentile(self._loops_s or [0.0], percentile))
+
     def tick(self, connected: Callable[[int, int], bool] = lambda _one, _other: True) -> None:
         """One control period for all; `connected` says who hears whom."""
         present = self.flying()
@@ -272,8 +276,8 @@ class Mission:
             words_bytes=self.words_bytes,
             link_bytes=self._link_bytes(),
             missed_deadlines=self._missed,
-            loop_p50_s=float(np.percentile(self._loops_s or [0.0], 50)),
-            loop_p99_s=float(np.percentile(self._loops_s or [0.0], 99)),
+            loop_p50_s=self.loop_s(50),
+            loop_p99_s=self.loop_s(99),
             lost=self.alive.count(False),
             curve=tuple(curve),
         )

@@ -12,6 +12,7 @@ import numpy as np
 from sextant.systems.swarm.world.grid import ROOT_2, Floats, Layer
 
 _NUDGE = 1e-9
+_ALONG = 1e-12
 
 
 def cast(layer: Layer, starts_N2: Floats, ways_N2: Floats, reach_m: float) -> Floats:
@@ -36,7 +37,9 @@ def cast(layer: Layer, starts_N2: Floats, ways_N2: Floats, reach_m: float) -> Fl
             corner = layer.centres(rows, columns) - 0.5 * layer.cell_m
             ways = ways_N2[live]
             edge = np.where(ways > 0, corner + layer.cell_m, corner)
-            leave = np.where(ways == 0, np.inf, (edge - starts_N2[live]) / ways).min(axis=1)
+            # One that runs along a border, but for rounding, never comes to it.
+            along = np.abs(ways) < _ALONG
+            leave = np.where(along, np.inf, (edge - starts_N2[live]) / ways).min(axis=1)
             free = far + layer.clearance_RC[rows, columns] - slack
             far_N[live] = np.maximum(np.maximum(leave, free), far + _NUDGE)
             live = live[far_N[live] <= reach_m]
