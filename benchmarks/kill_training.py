@@ -19,6 +19,7 @@ from benchmarks.bench import Figure
 from benchmarks.struck import DISK, KILL, NODE, Strikes, ended, small_disk, watch
 from sextant.decoder.config import DecoderConfig
 from sextant.decoder.mesh import Degrees
+from sextant.laws import failures
 from sextant.systems.pretraining import record
 from sextant.systems.pretraining.job import RECORD_FILE, Job, Recipe
 from sextant.systems.pretraining.prepare import Wish, prepare
@@ -55,18 +56,29 @@ def faulted(count: int, layout: Degrees, kinds: dict[str, float]) -> list[Figure
                 unit="",
                 bar=f"all {count}",
                 held=strikes.resumed == count,
-                beside={**strikes.seen, "seconds": seconds, **_mended(job)},
+                beside={**strikes.seen, "seconds": seconds, **_mended(job, plain, seconds / count)},
             ),
             _compared(job, plain),
         ]
 
 
-def _mended(job: Job) -> dict[str, float]:
-    """What the record says of the losses together."""
+def _mended(job: Job, plain: Job, mtbf_s: float) -> dict[str, float]:
+    """What the record says of the losses together, and the law of what a loss costs.
+
+    The law knows the pace of faults, a step of the run left alone, and the median restart.
+    """
+    step_s = statistics.median(e["seconds"] for e in record.read(plain.out / RECORD_FILE, "step"))
     events = list(record.read(job.out / RECORD_FILE))
     found = recoveries(events)
     again_s = [one.restart_s for one in found if one.restart_s is not None]
     lost = [one.steps_lost for one in found if one.steps_lost is not None]
+    each = [one.detect_s + (one.restart_s or 0.0) + (one.warm_s or 0.0) for one in found]
+    law = failures.goodput(
+        mtbf=mtbf_s,
+        save_s=0.0,  # written beside the steps
+        restart_s=statistics.median(each) if each else 0.0,
+        interval_s=job.checkpoint_steps * step_s,
+    )
     return {
         "losses seen": len(found),
         "longest to detect, s": max((one.detect_s for one in found), default=0.0),
@@ -74,6 +86,7 @@ def _mended(job: Job) -> dict[str, float]:
         "steps lost, most": max(lost, default=0),
         "steps lost": sum(lost),
         "goodput": goodput(events) or 0.0,
+        "goodput by the law": law.useful,
     }
 
 
