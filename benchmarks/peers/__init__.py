@@ -1,4 +1,4 @@
-"""Other vector stores on the same vectors, each in a process of an environment of its own.
+"""Peers, each in a process of an environment of its own: other vector stores, and ORCA.
 
 Their libraries bring servers, loops and pins that the product's environment should not have:
 `make bench` installs them in `.venv-peers`. A store that is not there is left out, and said so.

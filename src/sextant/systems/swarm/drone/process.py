@@ -113,7 +113,7 @@ class Mailbox:
 def run_drone(orders: DroneOrders) -> None:
     """Fly until landed. Nothing but its vehicle can end it early; a vehicle that is gone does."""
     keys = Keys(orders.mission)
-    _warm(pilot_rule(orders))
+    warm(pilot_rule(orders))
     session = wire.peer(orders.listen, orders.peers)
     try:
         mailbox = Mailbox(orders.loss, orders.seed)
@@ -136,7 +136,7 @@ def run_drone(orders: DroneOrders) -> None:
         session.close()
 
 
-def _warm(rule: PilotRule) -> None:
+def warm(rule: PilotRule) -> None:
     """Load on the ground all that a tick needs: who loads it in the air misses deadlines there."""
     pilot = Pilot(rule)
     for tick in range(2):
