@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from sextant.errors import InputError
@@ -97,8 +98,8 @@ def sweep(index_dir: Path, current: Manifest) -> None:
         if path.stem != current.generation:
             _unlink_unserved(path)
     needed = _needed(index_dir)
-    for generation in (index_dir / GENERATIONS).iterdir():
-        for path in generation.iterdir():
+    for generation in _inside(index_dir / GENERATIONS):
+        for path in _inside(generation):
             if str(path.relative_to(index_dir)) not in needed:
                 _remove(path)
         _remove_if_empty(generation)
@@ -169,5 +170,13 @@ def _remove(path: Path) -> None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What a folder holds: nothing, if a reader that let go has removed it meanwhile."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []

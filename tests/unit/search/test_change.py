@@ -4,6 +4,7 @@ are served.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 
 from sextant.errors import InputError
 from sextant.fleet import Deadline
+from sextant.search import generations
 from sextant.search.cards import SegmentCard
 from sextant.search.change import IndexChange
 from sextant.search.compact import MOST_SEGMENTS, compact, fold_from
 from sextant.search.directory import Directory
 from sextant.search.documents import rows_digest
-from sextant.search.generations import GENERATIONS, lease
+from sextant.search.generations import GENERATIONS, lease, sweep
 from sextant.search.manifest import MANIFESTS, Manifest
 from sextant.search.placement import shard_of
 from sextant.search.rows import Row
@@ -255,3 +257,20 @@ def test_letting_go_of_an_old_generation_keeps_what_the_new_one_shares(
     assert found(index_dir, newer, vectors[4:5], 1)[0][0][0].document == "doc-2"
     tombstones = [path.name for path in index_dir.glob("generations/*/dead-*")]
     assert len(tombstones) == sum(segment.dead is not None for segment in newer.segments())
+
+
+def test_readers_that_remove_a_generation_meanwhile_do_not_fail_the_writer(
+    vectors: np.ndarray, build: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_dir, manifest = build(vectors, 1)
+    stale = [index_dir / GENERATIONS / name for name in ("stale-1", "stale-2")]
+    for folder in stale:
+        (folder / "shard-000").mkdir(parents=True)
+
+    def meanwhile(_path: Path) -> None:
+        for folder in stale:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    monkeypatch.setattr(generations, "_remove", meanwhile)
+    sweep(index_dir, manifest)
+    assert [one.name for one in (index_dir / GENERATIONS).iterdir()] == [manifest.generation]
