@@ -36,7 +36,14 @@ BENCHMARKS = (
     "swarm_realtime",
 )
 
-SOAKED = ("overload", "rehearsals", "training_faults", "swarm_missions", "swarm_orca")
+SOAKED = (
+    "overload",
+    "rehearsals",
+    "training_faults",
+    "training_advice",
+    "swarm_missions",
+    "swarm_orca",
+)
 """Too long, or too hard on a machine, to run unasked: by name, and under `--soak`."""
 _OVERLOADED_S = "1200"
 

@@ -139,6 +139,17 @@ def goodput(
     )
 
 
+def elastic_worth_s(restart_s: float, lost_share: float) -> float:
+    """How long a lost place must stay away for going on without it to be worth two restarts.
+
+    To wait costs `w + R` for a place that is back after `w`. To go on costs `R`, then `w l` at the
+    pace of the rest (`l` the share of it that is lost), and `R` again with the place back. They are
+    equal at `w = R / (1 - l)`; where all of the pace is lost, never.
+    Source: arithmetic on what a restart costs (`goodput`).
+    """
+    return math.inf if lost_share >= 1.0 else restart_s / (1.0 - lost_share)
+
+
 def slowed_by(nodes: float, slow_fraction: float, delay: float) -> float:
     """How many times as long a job takes because some node of it is slow for a while.
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sextant.facts import Facts, Machine
-from sextant.laws.failures import Goodput, goodput, mtbf_s, slowed_by, young_daly_s
+from sextant.laws.failures import (
+    Goodput,
+    elastic_worth_s,
+    goodput,
+    mtbf_s,
+    slowed_by,
+    young_daly_s,
+)
 from sextant.plan.job_layout import Choice
 from sextant.plan.part import within
 from sextant.plan.quantity import Quantity
@@ -65,6 +72,7 @@ def run_long(choice: Choice, machine: Machine, facts: Facts, work_s: float) -> L
                 f"{show_seconds(mtbf)}; Young/Daly gives {show_seconds(young_daly_s(save, mtbf))}",
                 "laws/failures.py: Bougeret et al. 2011, theorem 1; Daly 2006",
             ),
+            *_elastic(choice, facts),
             _goodput(usual, worst, kindest),
             _quantity(
                 "days",
@@ -80,6 +88,28 @@ def run_long(choice: Choice, machine: Machine, facts: Facts, work_s: float) -> L
         ),
         risks=_risks(choice, machine, usual.interval_s),
     )
+
+
+def _elastic(choice: Choice, facts: Facts) -> tuple[Quantity, ...]:
+    """When to go on without a lost node rather than wait for it; nothing if none can be spared."""
+    share = 1.0 / choice.layout.dp
+    if share >= 1.0:
+        return ()
+    noticed, started = facts.rows["detect_failure_s"], facts.rows["restart_job_s"]
+    low, value, high = (
+        elastic_worth_s(restart_s, share)
+        for restart_s in (
+            noticed.low + started.low,
+            noticed.value + started.value,
+            noticed.high + started.high,
+        )
+    )
+    because = (
+        f"a node back sooner is worth waiting for; later, go on with {1.0 - share:.1%} of the pace "
+        "and start again when it is back"
+    )
+    source = "laws/failures.py: elastic_worth_s; " + started.source
+    return (_quantity("elastic_worth_s", (low, value, high), "s", because, source),)
 
 
 def _goodput(usual: Goodput, worst: Goodput, kindest: Goodput) -> Quantity:

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sextant.laws.failures import (
+    elastic_worth_s,
     expected_s,
     goodput,
     mtbf_s,
@@ -119,3 +120,12 @@ def test_diloco_rarely_waits() -> None:
         overlapped_fraction=1.0,
     )
     assert hidden.exposed_s == 0.0
+
+
+def test_going_on_with_fewer_is_worth_it_where_waiting_costs_as_much() -> None:
+    restart_s, share = 660.0, 0.25
+    away_s = elastic_worth_s(restart_s, share)
+    wait_s = away_s + restart_s
+    go_on_s = restart_s + share * away_s + restart_s
+    assert wait_s == pytest.approx(go_on_s)
+    assert elastic_worth_s(restart_s, 1.0) == math.inf
