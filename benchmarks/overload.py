@@ -37,6 +37,7 @@ SECONDS = float(os.environ.get("SEXTANT_OVERLOAD_S", "60"))
 _DOCUMENTS, _SHARDS, _CLIENTS = 60, 2, 16
 _SUSTAINED_S, _DEADLINE_S, _TIMES = 10.0, 1.0, 4.0
 _EVERY_DRILL_S, _STOPPED_S, _EVERY_DOCUMENT_S = min(60.0, SECONDS / 3), 4.0, 3.0
+_EVERY_MEMORY = 15
 _GOODPUT, _LATE_S, _QUEUE, _GROWTH = 0.8, 0.05, 64, 1.25
 
 
@@ -125,6 +126,8 @@ class _Serving:
         line = self._process.stdout.readline()
         assert line, self._log.read_text()
         self.urls: list[str] = json.loads(line)["urls"]
+        self._lines = self._log.open()
+        self._routers: set[int] = set()
 
     def __enter__(self) -> _Serving:
         return self
@@ -132,15 +135,20 @@ class _Serving:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(60)
+        self._lines.close()
 
     def watch(self, until_s: float) -> tuple[list[float], list[float]]:
-        """The longer of the routers' queues, and the memory of all processes, once a second."""
+        """The longer of the routers' queues, once a second; now and then the memory of them all.
+
+        To add up a process's pages stops it for a while, so it is done seldom.
+        """
         queued, memory = list[float](), list[float]()
         while time.monotonic() < until_s:
+            if not len(queued) % _EVERY_MEMORY:
+                memory.append(self.memory_bytes())
             queued.append(self._queued())
-            memory.append(self.memory_bytes())
             time.sleep(1.0)
-        return queued, memory
+        return queued, [*memory, self.memory_bytes()]
 
     def _queued(self) -> float:
         texts = [urlopen(f"{url}/metrics", timeout=30).read().decode() for url in self.urls]
@@ -150,10 +158,11 @@ class _Serving:
 
     def memory_bytes(self) -> float:
         """The proportional set sizes of all processes in all."""
-        pids = {self._process.pid}
-        for line in self._log.read_text().splitlines():
-            told = json.loads(line) if line.startswith("{") else {}
-            pids |= {told["pid"]} if told.get("event") == "serving" else set()
+        # What came since the last time: the log has two lines a question.
+        for line in self._lines:
+            if '"serving"' in line:
+                self._routers.add(json.loads(line)["pid"])
+        pids = {self._process.pid, *self._routers}
         for shard in json.load(urlopen(f"{self.urls[0]}/shards", timeout=30))["shards"]:
             pids |= {member["pid"] for member in shard["members"]}
         return sum(_pss_bytes(pid) for pid in pids)
@@ -228,7 +237,7 @@ class _Seen:
         alone: the same in one process, without HTTP.
         found: what became of every question under overload.
         queued: the longer of the routers' queues, once a second.
-        memory: of all processes, in bytes, once a second.
+        memory: of all processes, in bytes, every few seconds and at the end.
         before: their memory before the overload.
         drills: replicas that were stopped.
         added: ids of documents that were acknowledged.

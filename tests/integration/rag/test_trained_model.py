@@ -51,6 +51,7 @@ def test_a_model_of_ones_own_text_answers_over_two_ranks(
     ):  # fmt: skip
         assert main([str(word) for word in command]) == 0, capsys.readouterr().err
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
-    # After three steps it says nothing of the sources, and is not believed; but it was asked.
-    assert (told["note"], told["answer"]) == (UNBORNE, OWN)
+    # After three steps it says nothing of the sources, or never ends; so it is asked, not believed.
+    assert told["note"] == UNBORNE or told["note"].endswith("its limit on tokens")
+    assert told["answer"] == OWN
     assert told["citations"][0]["doc"] == "tides.txt"
