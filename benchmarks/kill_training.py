@@ -56,7 +56,12 @@ def faulted(count: int, layout: Degrees, kinds: dict[str, float]) -> list[Figure
                 unit="",
                 bar=f"all {count}",
                 held=strikes.resumed == count,
-                beside={**strikes.seen, "seconds": seconds, **_mended(job, plain, seconds / count)},
+                beside={
+                    **strikes.seen,
+                    "a disk to fill": mounted,
+                    "seconds": seconds,
+                    **_mended(job, plain, seconds / count),
+                },
             ),
             _compared(job, plain),
         ]

@@ -177,7 +177,7 @@ def _figures(scenario: Scenario) -> list[Figure]:
             measured=own_s / orca_s,
             unit="",
             bar=str(_LONGER),
-            held=bool(own_s <= _LONGER * orca_s),
+            held=bool(np.isfinite(own_s) and own_s <= _LONGER * orca_s),
             beside={
                 "own s": own_s,
                 "ORCA's s": orca_s,

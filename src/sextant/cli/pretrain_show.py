@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,11 +43,14 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
 def ticker(
     job: Job, advance: Callable[..., None], board: EventFile | None = None
 ) -> Callable[[], None]:
-    """Reads what the record says since the last look, and shows it; also on TensorBoard's."""
-    path, at = record_of(job), 0
+    """Reads what the record says from now on, and shows it; also on TensorBoard's board."""
+    from sextant.systems.pretraining.record import parsed
+
+    path = record_of(job)
+    at = path.stat().st_size if path.is_file() else 0
 
     def tick() -> None:
-        nonlocal at
+        nonlocal at, board
         if not path.is_file():
             return
         with path.open("rb") as stream:
@@ -56,13 +58,17 @@ def ticker(
             lines = stream.read().split(b"\n")
             at = stream.tell() - len(lines[-1])
         for line in lines[:-1]:
-            event = json.loads(line) if line else {}
-            if board is not None:
-                _post(board, event)
+            if (event := parsed(line)) is None:
+                continue
+            if board is not None and not _posted(board, event):
+                board = None
             if event.get("kind") == "step":
                 advance(event["step"] + 1, job.steps, _note(job, event))
             elif event.get("kind") == "lost":
-                print(f"warning: rank {event['rank']} {event['why']}", file=sys.stderr)
+                whose = "" if event["rank"] is None else f"rank {event['rank']} "
+                print(f"warning: {whose}{event['why']}", file=sys.stderr)
+            elif event.get("kind") == "trouble":
+                print(f"warning: {event['what']}", file=sys.stderr)
 
     return tick
 
@@ -81,8 +87,8 @@ def _rate(step: Mapping[str, Any]) -> float:
     return float(step["tokens"] / max(1e-9, step["seconds"]))
 
 
-def _post(board: EventFile, event: Mapping[str, Any]) -> None:
-    """Puts the numbers of a step, or of held text, on the board."""
+def _posted(board: EventFile, event: Mapping[str, Any]) -> bool:
+    """Puts the numbers of a step, or of held text, on the board; False if that is not to be had."""
     values = {}
     if event.get("kind") == "step":
         values = {
@@ -94,8 +100,13 @@ def _post(board: EventFile, event: Mapping[str, Any]) -> None:
     elif event.get("kind") == "held":
         names = ("loss_per_token", "bits_per_byte")
         values = {f"held/{name}": event[name] for name in names}
-    if values:
-        board.write(values, step=event["step"], at_s=event["at_s"])
+    try:
+        if values:
+            board.write(values, step=event["step"], at_s=event["at_s"])
+    except OSError as error:
+        print(f"warning: nothing more for TensorBoard: {error.strerror}", file=sys.stderr)
+        return False
+    return True
 
 
 def record_of(job: Job) -> Path:

@@ -112,12 +112,16 @@ def run(args: argparse.Namespace) -> int:
         newest(job.out, job.identity(card))
     if args.listen is not None:
         harbour_place(job, args.listen)
+        if args.tensorboard:
+            raise InputError("a harbour takes no steps to show", where="--tensorboard")
+    if args.fleet is not None and args.launch != "fleet":
+        raise InputError("only for --launch fleet", where="--fleet")
     with _launcher(args, job, elastic) as launch:
         with alone(job.out):
+            board = EventFile(job.out / "tensorboard", time.time()) if args.tensorboard else None
             job.write()
-        if args.listen is not None:
-            return serve(job, args.listen)
-        board = EventFile(job.out / "tensorboard", time.time()) if args.tensorboard else None
+            if args.listen is not None:
+                return serve(job, args.listen)
         with bar("training") as advance:
             launch(ticker(job, advance, board))
     told = summary(job)

@@ -82,6 +82,8 @@ def _interface(address: str) -> str | None:
 
 def is_of_a_link(error: Exception) -> bool:
     """Whether it says that another rank is gone or silent, and not what is wrong with this one."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return False
     words = ("gloo", "onnection", "imed out")
     kinds = [kind.__name__ for kind in type(error).__mro__]
     return "DistError" in kinds or any(word in str(error) for word in words)

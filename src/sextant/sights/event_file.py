@@ -10,6 +10,8 @@ import struct
 from functools import cache
 from pathlib import Path
 
+from sextant.errors import InputError
+
 _VERSION = b"brain.Event:2"
 _CASTAGNOLI = 0x82F63B78
 _DOUBLE, _VARINT, _BYTES, _FLOAT = 1, 0, 2, 5
@@ -23,15 +25,28 @@ class EventFile:
     Args:
         folder: that TensorBoard is pointed to; made if it is not there.
         at_s: now, in seconds since the epoch; part of the file's name.
+
+    Raises:
+        InputError: there can be no file.
     """
 
     def __init__(self, folder: Path, at_s: float) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"events.out.tfevents.{at_s * 1e6:.0f}.sextant"
-        self._append(_double(_WALL_TIME, at_s) + _bytes(_FILE_VERSION, _VERSION))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._append(_double(_WALL_TIME, at_s) + _bytes(_FILE_VERSION, _VERSION))
+        except OSError as error:
+            hint = "free some space, or train into another folder"
+            raise InputError(
+                f"no file for TensorBoard: {error.strerror}", where=str(folder), hint=hint
+            ) from None
 
     def write(self, values: dict[str, float], *, step: int, at_s: float) -> None:
-        """One number for each tag, of one step."""
+        """One number for each tag, of one step.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         summary = b"".join(
             _bytes(_VALUE, _bytes(_TAG, tag.encode()) + _float(_SIMPLE_VALUE, value))
             for tag, value in values.items()

@@ -176,6 +176,17 @@ def test_a_run_at_work_is_left_as_it_is(refused: Refused, data: Path, tmp_path: 
         assert contents(out) == before
 
 
+def test_a_run_whose_folder_is_a_file(refused: Refused, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.write_text("mine")
+    told = refused("pretrain", "train", "--data", data / "tokens", "--out", out, "--steps", "1")
+    assert "no folder for a run" in told
+    assert "only for --launch fleet" in refused(
+        "pretrain", "train", "--data", data / "tokens", "--out", tmp_path / "other", "--fleet", "x"
+    )
+    assert out.read_text() == "mine"
+
+
 def test_a_resume_of_nothing_or_into_another_model(refused: Refused, tmp_path: Path) -> None:
     words = ("pretrain", "train", "--out", tmp_path / "none", "--resume")
     assert "no training here" in refused(*words)

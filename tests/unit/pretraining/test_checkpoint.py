@@ -74,6 +74,14 @@ def test_what_is_not_finite_takes_no_place(tmp_path: Path) -> None:
     assert not list((tmp_path / checkpoint.FOLDER).glob("*.building"))
 
 
+def test_who_saves_beside_steps_hears_of_a_flaw_with_the_next(tmp_path: Path) -> None:
+    """And is not to go on: what follows it could never be saved."""
+    writer = checkpoint.Writer(tmp_path, identity="same", layout="1", keep=1, distributed=False)
+    writer.save({"weight": torch.full((8,), float("inf"))}, step=1, updates=1)
+    with pytest.raises(checkpoint.FlawedError, match="after 1 steps"):
+        writer.save({"weight": torch.ones(8)}, step=2, updates=2)
+
+
 def save(out: Path, value: float) -> None:
     writer = checkpoint.Writer(out, identity="same", layout="1", keep=1, distributed=False)
     writer.save({"weight": torch.full((8,), value)}, step=7, updates=7, wait=True)

@@ -6,6 +6,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from sextant.cli.pretrain_show import ticker
 from sextant.decoder.config import DecoderConfig
 from sextant.sights.event_file import EventFile, crc32c
@@ -45,6 +47,33 @@ def test_a_step_is_shown_and_written_for_tensorboard(tmp_path: Path) -> None:
     for tag, value in (("train/loss", 2.5), ("train/tokens_per_s", 256.0)):
         assert tag.encode() + b"\x15" + struct.pack("<f", value) in taken
     assert b"held/bits_per_byte\x15" + struct.pack("<f", 1.5) in held
+
+
+def test_a_torn_line_and_a_full_disk_end_no_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = DecoderConfig(
+        vocab=320, hidden=32, layers=2, heads=4, kv_heads=2, head_dim=8, ffn=64, context=32
+    )
+    job = Job(model=model, data=tmp_path, out=tmp_path, steps=9, batch=4, sequence=32)
+    board, told = EventFile(tmp_path / "board", 7.0), list[int]()
+    path = tmp_path / RECORD_FILE
+    path.write_text('{"kind": "step", "ste\n')
+    tick = ticker(job, lambda done, _all, _note: told.append(done), board)
+    (file,) = (tmp_path / "board").iterdir()
+    file.unlink()
+    file.mkdir()
+    step = {"loss": 2.5, "gradient_norm": 0.5, "learning_rate": 1e-3, "tokens": 128, "seconds": 0.5}
+    with path.open("a") as stream:
+        stream.write('{"kind": "st\n')
+    Record(path).write("step", step=1, **step)
+    Record(path).write("trouble", what="no room")
+    Record(path).write("step", step=2, **step)
+    tick()
+    said = capsys.readouterr().err
+    assert told == [2, 3]
+    assert said.count("TensorBoard") == 1
+    assert "warning: no room" in said
 
 
 def events(data: bytes) -> Iterator[bytes]:

@@ -137,6 +137,10 @@ class Begun:
     trouble: str | None = None
 
 
+class FlawedError(EngineError):
+    """What should be saved is not finite: only an older checkpoint can be gone on from."""
+
+
 class Writer:
     """Writes checkpoints of one run beside the training; one at a time.
 
@@ -176,8 +180,7 @@ class Writer:
     ) -> Begun:
         """Begins a checkpoint; every rank calls it. Waits for the one before, if that is not done.
 
-        One that could not be written (a full disk), or holds what is not finite, is cleared away,
-        and told with the next.
+        One that could not be written (a full disk) is cleared away, and told with the next.
 
         Args:
             state: tensors by name; copied before this returns.
@@ -186,12 +189,15 @@ class Writer:
             wait: returns only when it is published.
 
         Raises:
+            FlawedError: the one before was not finite, or this one, and `wait` was asked for.
             EngineError: this checkpoint could not be written, and `wait` was asked for.
         """
         begun_s = time.perf_counter()
         trouble = None
         try:
             self.finish()
+        except FlawedError:
+            raise
         except EngineError as error:
             trouble = error.what
         building = self._folder / (name_of(step) + _BUILDING)
@@ -209,13 +215,16 @@ class Writer:
         """Waits until what was begun is published.
 
         Raises:
+            FlawedError: it was not finite.
             EngineError: it could not be written.
         """
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
         # What torch raises of several ranks is no Exception, so it is asked for, not caught.
-        if (error := pending.exception()) is not None:
+        if isinstance(error := pending.exception(), FlawedError):
+            raise error
+        if error is not None:
             what = f"a checkpoint could not be written: {_first_cause(error)}"
             raise EngineError(what, where=str(self._folder)) from error
 
@@ -227,7 +236,9 @@ class Writer:
             # leaves a `catch_warnings` takes those set since along: so it is said where needed.
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
             if not self._staged.is_finite(self._group):
-                raise EngineError("not finite: a run could never go on from it")
+                what = f"the weights or moments after {step} steps are not finite"
+                hint = "a lower learning rate, or an older checkpoint; an import is wrong itself"
+                raise FlawedError(what, where=str(self._folder), hint=hint)
             dcp.save(
                 self._staged.tensors,
                 checkpoint_id=str(building),

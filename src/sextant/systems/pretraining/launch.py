@@ -313,7 +313,7 @@ class _Watch:
                 for rank, beat_s in enumerate(beats)
             ],
             losses=self._losses_in_row() - 1,
-            parted_s=0.0 if self._parted_s is None else now_s - self._parted_s,
+            parted_s=0.0 if self._parted_s is None else now_s - max(self._parted_s, self._awake_s),
         )
 
     def _beat_s(self, rank: int) -> float | None:
@@ -354,14 +354,24 @@ def alone(out: Path) -> Iterator[None]:
     """Keeps a second run out of the folder.
 
     Raises:
-        InputError: one is at work there.
+        InputError: one is at work there, or it is no folder that can be locked.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        held = (out / ".lock").open("w")
+    except OSError as error:
+        hint = "give another folder with --out"
+        raise InputError(
+            f"no folder for a run: {error.strerror}", where=str(out), hint=hint
+        ) from None
+    with held as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError("another run is at work here", where=str(out)) from None
+        except OSError as error:
+            what = f"its disk keeps no second run out: {error.strerror}"
+            raise InputError(what, where=str(out), hint="a local disk, or NFS with locks") from None
         for left in out.glob("meet-*"):
             left.unlink()
         yield

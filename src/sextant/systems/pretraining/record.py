@@ -1,9 +1,9 @@
 """What happened in a run: one JSON object a line, only ever appended to.
 
 Kinds: `start` (ranks are started), `begin` (they met: layout, from which step), `step`, `held`
-(evaluation of held text), `checkpoint`, `trouble` (a checkpoint that was not written or not read),
-`slow` (a rank), `lost` (a rank, with how long it took to see), `end`, and last `whole`: recoveries
-and goodput.
+(evaluation of held text), `checkpoint`, `trouble` (a checkpoint that was not written or not read, a
+step that is taken once more), `slow` (a rank), `lost` (a rank, with how long it took to see),
+`end`, and last `whole`: recoveries and goodput.
 """
 
 from __future__ import annotations
@@ -50,12 +50,18 @@ def read(path: Path, kind: str | None = None) -> Iterator[dict[str, Any]]:
         return
     with path.open("rb") as stream:
         for line in stream:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and (kind is None or event.get("kind") == kind):
+            event = parsed(line)
+            if event is not None and (kind is None or event.get("kind") == kind):
                 yield event
+
+
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The event of a line; None for one that is torn."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def steps(path: Path) -> dict[int, dict[str, Any]]:

@@ -212,7 +212,12 @@ class Trainer:
             return False
         ends = not last and self._asked_to_end()
         state = training_state(self._stepper.parts, self._stepper.optimizer)
-        saved = self._writer.save(state, step=done, updates=self._updates, wait=last or ends)
+        try:
+            saved = self._writer.save(state, step=done, updates=self._updates, wait=last or ends)
+        except checkpoint.FlawedError as error:
+            # What is learned from here on is lost: better to go back at once.
+            self._note("trouble", what=error.what)
+            raise
         self._stalled_s += saved.stalled_s
         if saved.trouble:
             # Training is worth more than one checkpoint of it: the next may find room.

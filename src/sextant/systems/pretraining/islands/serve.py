@@ -12,7 +12,7 @@ from sextant.errors import EngineError, missing_engine
 from sextant.systems.pretraining.elastic import Elastic
 from sextant.systems.pretraining.islands.harbour import Harbour
 from sextant.systems.pretraining.job import RECORD_FILE, Job
-from sextant.systems.pretraining.launch import Patience, launch
+from sextant.systems.pretraining.launch import Patience, alone, launch
 from sextant.systems.pretraining.record import Record
 from sextant.systems.pretraining.tokens import TokensCard
 
@@ -84,6 +84,13 @@ def launch_islands(
     Raises:
         SextantError: an island could not be run to its end.
     """
+    with alone(job.out):
+        return _launched(job, patience, tick, elastic)
+
+
+def _launched(
+    job: Job, patience: Patience | None, tick: Callable[[], None], elastic: Elastic | None
+) -> list[Path]:
     harbour = open_harbour(job)
     jobs = island_jobs(job, f"{harbour.place[0]}:{harbour.place[1]}")
     troubles: list[Exception] = []
