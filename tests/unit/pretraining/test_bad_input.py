@@ -18,6 +18,7 @@ from sextant.cli.pretrain_train import add_train
 from sextant.decoder.config import DecoderConfig
 from sextant.errors import InputError
 from sextant.systems.pretraining import checkpoint
+from sextant.systems.pretraining.islands.serve import launch_islands
 from sextant.systems.pretraining.islands.terms import Terms
 from sextant.systems.pretraining.job import JOB_FILE, Job
 from sextant.systems.pretraining.launch import alone
@@ -159,7 +160,7 @@ def test_who_cannot_start_it_writes_nothing(
 
 def test_a_run_at_work_is_left_as_it_is(refused: Refused, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    Job(
+    job = Job(
         model=DecoderConfig(
             vocab=320, hidden=32, layers=2, heads=4, kv_heads=4, head_dim=8, ffn=64, context=32
         ),
@@ -168,11 +169,14 @@ def test_a_run_at_work_is_left_as_it_is(refused: Refused, data: Path, tmp_path: 
         steps=2,
         batch=4,
         sequence=32,
-    ).write()
+    )
+    job.write()
     with alone(out):
         before = contents(out)
         words = ("pretrain", "train", "--out", out, "--resume", "--steps", "9")
         assert "another run is at work here" in refused(*words)
+        with pytest.raises(InputError, match="another run is at work here"):
+            launch_islands(replace(job, outer=Terms(islands=2, inner_steps=1)))
         assert contents(out) == before
 
 
