@@ -91,14 +91,14 @@ export function showMeasures(result, shards) {
   showStages(result.timing);
 }
 
-function showStages(timing) {
+export function showStages(timing) {
   const { total_s: total, ...stages } = timing;
   at("total").replaceChildren(seconds(total), element("small", {}, "from question to answer"));
   const shown = worthShowing(stages, total);
   const bar = at("stages");
   bar.replaceChildren(...shown.map(([stage, value]) => {
     const piece = element("i", { class: colour(stage), title: `${named(stage)} ${seconds(value)}` });
-    piece.style.flexGrow = value / total;
+    piece.style.flexGrow = 100 * value / total; // Shares that sum below one would leave a gap.
     return piece;
   }));
   bar.setAttribute("aria-label", shown.map(([stage, value]) => `${named(stage)} ${seconds(value)}`).join(", "));
