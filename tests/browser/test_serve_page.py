@@ -94,7 +94,7 @@ class Page:
         return self.browser.execute_script(f"return {script}")
 
     def width_of_stages(self) -> float:
-        """The pieces of the time bar, as a share of it; exact: a WebDriver's own sizes are rounded."""
+        """The pieces of the time bar, as a share of it, and exact: a WebDriver rounds."""
         width = "(piece) => piece.getBoundingClientRect().width"
         pieces = f"[...document.querySelectorAll('#stages i')].map({width})"
         whole = f"({width})(document.getElementById('stages'))"
