@@ -16,7 +16,7 @@ from sextant.systems.pretraining.elastic import Elastic, Places, fitted
 from sextant.systems.pretraining.job import RECORD_FILE, Job
 from sextant.systems.pretraining.launch import Patience, Signs, Verdict, _Watch, decide
 from sextant.systems.pretraining.pace import Beat, read_pace, slowest
-from sextant.systems.pretraining.ranks import YIELDED
+from sextant.systems.pretraining.ranks import FLAWED, PARTED, YIELDED
 from sextant.systems.pretraining.recovery import goodput, recoveries
 
 JOB = Job(
@@ -199,6 +199,27 @@ def test_ranks_that_yielded_are_started_in_another_number() -> None:
     assert decide(one, Patience())[0] is Verdict.GO_ON
     killed = replace(signs, exits=[YIELDED, -9])
     assert decide(killed, Patience())[:2] == (Verdict.RESTART, 1)
+
+
+@pytest.mark.parametrize(("code", "ranks"), [(FLAWED, 4), (PARTED, 4), (3, 3)])
+def test_a_place_is_blamed_only_for_what_another_would_not_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, ranks: int
+) -> None:
+    monkeypatch.setattr(launching.subprocess, "Popen", _Process)
+    watch = _Watch(replace(JOB, out=tmp_path), Patience(), Elastic(probation_s=1000.0))
+    watch._start()
+    signs = replace(watch._signs(), exits=[None, code, None, None])
+    watch._lose(1, "", signs)
+    watch._start()
+    assert watch._job.layout.ranks == ranks
+    watch.end()
+
+
+def test_weights_that_are_not_finite_are_told_as_such() -> None:
+    signs = Signs(exits=[None, FLAWED], quiet_s=[0, 0], stepped=[True, True], losses=0)
+    verdict, rank, why = decide(signs, Patience())
+    assert (verdict, rank) == (Verdict.RESTART, 1)
+    assert "not finite" in why
 
 
 def test_a_rank_is_slow_only_if_all_of_its_late_times_are() -> None:

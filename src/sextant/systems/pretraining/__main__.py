@@ -13,8 +13,9 @@ from pathlib import Path
 
 from sextant.decoder.meeting import is_of_a_link
 from sextant.errors import EngineError, SextantError
+from sextant.systems.pretraining.checkpoint import FlawedError
 from sextant.systems.pretraining.job import Job
-from sextant.systems.pretraining.ranks import PARTED, YIELDED, run_rank
+from sextant.systems.pretraining.ranks import FLAWED, PARTED, YIELDED, run_rank
 
 LOGS = "logs"
 
@@ -42,6 +43,8 @@ def main() -> int:
     else:
         return 0 if ended else YIELDED
     code = _tell(told, job.out, rank)
+    if isinstance(told, FlawedError):
+        return FLAWED
     return PARTED if code == EngineError.exit_code and is_of_a_link(why) else code
 
 

@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ CARD = "checkpoint.json"
 FORMAT = "sextant-checkpoint/1"
 _BUILDING = ".building"
 _REPLACED = ".replaced"
+_LONGEST_S = 1800.0
+"""For as long a checkpoint may be under way, on a disk however slow."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -167,7 +170,7 @@ class Writer:
 
             self._first = dist.get_rank() == 0
             # Its own group: it talks from another thread while training talks on its own.
-            self._group = dist.new_group(backend="gloo")
+            self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=_LONGEST_S))
         if self._first:
             self._folder.mkdir(parents=True, exist_ok=True)
             for path in self._folder.glob(f"*{_BUILDING}"):
@@ -217,12 +220,18 @@ class Writer:
         Raises:
             FlawedError: it was not finite.
             EngineError: it could not be written.
+            TimeoutError: its disk stands still; the rank cannot go on.
         """
         if self._pending is None:
             return
         pending, self._pending = self._pending, None
         # What torch raises of several ranks is no Exception, so it is asked for, not caught.
-        if isinstance(error := pending.exception(), FlawedError):
+        try:
+            error = pending.exception(_LONGEST_S)
+        except TimeoutError:
+            what = f"a checkpoint is not published after {_LONGEST_S:.0f} s"
+            raise TimeoutError(what) from None
+        if isinstance(error, FlawedError):
             raise error
         if error is not None:
             what = f"a checkpoint could not be written: {_first_cause(error)}"

@@ -27,7 +27,7 @@ from sextant.systems.pretraining.__main__ import LOGS
 from sextant.systems.pretraining.elastic import Elastic, Places
 from sextant.systems.pretraining.job import ATTEMPT_FILE, RECORD_FILE, Job
 from sextant.systems.pretraining.pace import read_pace, slowest
-from sextant.systems.pretraining.ranks import ALIVE, DONE, MEET, PARTED, YIELD_FILE, YIELDED
+from sextant.systems.pretraining.ranks import ALIVE, DONE, FLAWED, MEET, PARTED, YIELD_FILE, YIELDED
 from sextant.systems.pretraining.record import Record, read
 from sextant.systems.pretraining.recovery import goodput, recoveries
 
@@ -108,6 +108,8 @@ def _lost(signs: Signs, patience: Patience) -> tuple[int, str] | None:
         if code is not None and code < 0:
             return rank, f"killed by {signal.Signals(-code).name}"
     for rank, code in enumerate(signs.exits):
+        if code == FLAWED:
+            return rank, "came upon weights that are not finite"
         if code and code not in (YIELDED, PARTED):
             return rank, f"ended with exit code {code}"
     running = [rank for rank, code in enumerate(signs.exits) if code is None]
@@ -325,7 +327,8 @@ class _Watch:
     def _lose(self, rank: int, why: str, signs: Signs) -> None:
         """Writes down what was seen, and ends the ranks that cannot go on without the lost one."""
         self._losses, self._saved = self._losses_in_row(), self._newest()
-        self._places.lose(self._used[rank])
+        if signs.exits[rank] not in (FLAWED, PARTED):  # those would fail in any place
+            self._places.lose(self._used[rank])
         self._record.write(
             "lost", rank=rank, why=why, since_step_s=signs.quiet_s[rank], attempt=self._attempt
         )

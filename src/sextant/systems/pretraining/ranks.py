@@ -20,6 +20,8 @@ YIELDED = 75
 """Exit code of ranks that did."""
 PARTED = 76
 """Exit code of ranks that failed for want of another."""
+FLAWED = 77
+"""Exit code of ranks whose weights are not finite."""
 
 
 def run_rank(job: Job, rank: int, ranks: int) -> bool:
