@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sextant.errors import InputError
@@ -87,10 +86,11 @@ def harbour_place(job: Job, listen: str) -> tuple[str, int]:
     """
     from sextant.fleet.address import is_loopback
     from sextant.systems.pretraining.islands.loop import TOKEN
+    from sextant.systems.pretraining.islands.terms import place_of
 
     if job.outer is None:
         raise InputError("how many islands meet here?", where="--listen", hint="--islands N")
-    place = replace(job.outer, harbour=listen).place()
+    place = place_of(listen, "--listen")
     if not os.environ.get(TOKEN) and not is_loopback(place[0]):
         what = "whoever can reach it could change what all islands learn"
         raise InputError(what, where=f"--listen {listen}", hint=f"set {TOKEN} here and there")

@@ -83,6 +83,7 @@ def test_what_a_person_reads_of_it(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("index", "--corpus", ".", "--out", "."), "the documents themselves"),
         (("index", "--out", "absent"), "--corpus PATH says what to index"),
         (("add", "--index", "absent", "."), "no index here"),
         (("delete", "--index", "absent", "x"), "no index here"),

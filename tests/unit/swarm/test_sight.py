@@ -80,6 +80,8 @@ def test_a_growing_record_is_read_by_whole_lines(tmp_path: Path) -> None:
 
 
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a folder"):
+        Record(tmp_path)
     with pytest.raises(InputError, match="no such record"):
         Lines(tmp_path / "none.jsonl")
     with pytest.raises(InputError, match="no record of a flight here"):

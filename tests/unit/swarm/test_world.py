@@ -183,6 +183,8 @@ def test_ros_maps_and_their_unknown_cells(tmp_path: Path) -> None:
         ("a.map", "type octile\nheight 1\nwidth 3\nmap\n..\n", "2 columns, not 3"),
         ("a.map", "type octile\nheight 1\nwidth 3\nmap\n..x\n", "no kind of cell"),
         ("a.map", "\0\1\2", "not a MovingAI map"),
+        ("a.map", "\xff\xfe", "a binary file"),
+        ("a.map", "", "an empty file"),
         ("a.map", "type octile\nheight 9999999\nwidth 9999999\nmap\n", "cells"),
         ("a.yaml", "image: [", "not YAML"),
         ("a.yaml", "- 1", "not a map_server file"),

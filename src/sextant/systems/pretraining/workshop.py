@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,11 @@ from sextant.errors import InputError
 
 @contextmanager
 def workshop(out: Path, key: str) -> Iterator[Path]:
-    """The folder for work in progress on this wish, held by this process alone."""
+    """The folder for work in progress on this wish, held by this process alone.
+
+    What a kill leaves is gone on from; what the input itself ends is cleared away, for a mended
+    input is another wish.
+    """
     folder = out.resolve().with_name(out.resolve().name + ".building")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -22,7 +27,11 @@ def workshop(out: Path, key: str) -> Iterator[Path]:
         except BlockingIOError:
             raise InputError("another run is at work here", where=str(folder)) from None
         _begin(folder, key)
-        yield folder
+        try:
+            yield folder
+        except InputError:
+            shutil.rmtree(folder)
+            raise
 
 
 def _begin(folder: Path, key: str) -> None:

@@ -58,8 +58,17 @@ class Terms:
         Raises:
             InputError: it is not written so.
         """
-        host, _, port = self.harbour.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            hint = "such as 10.0.0.1:7070"
-            raise InputError(f"not an address: {self.harbour[:80]!r}", where="--harbour", hint=hint)
-        return host, int(port)
+        return place_of(self.harbour, "--harbour")
+
+
+def place_of(address: str, option: str) -> tuple[str, int]:
+    """Host and port of an address that an option gave.
+
+    Raises:
+        InputError: it is not written so.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        hint = "such as 10.0.0.1:7070"
+        raise InputError(f"not an address: {address[:80]!r}", where=option, hint=hint)
+    return host, int(port)

@@ -107,6 +107,10 @@ class Record:
             InputError: it cannot be written.
         """
         self._path, self._part = path, path.with_name(path.name + ".part")
+        if path.is_dir():
+            raise InputError(
+                "a folder; a flight is a file", where=str(path), hint="such as a.jsonl"
+            )
         try:
             self._file = self._part.open("w", encoding="utf-8")
         except OSError as error:

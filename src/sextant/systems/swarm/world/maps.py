@@ -48,11 +48,18 @@ def _moving_ai(path: Path, cell_m: float) -> Grid:
         raise InputError(f"{cell_m} m a cell", where="--cell", hint=hint)
     try:
         lines = path.read_text(encoding="ascii").splitlines()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    except UnicodeDecodeError:
+        raise InputError("a binary file, not a map", where=str(path), hint=_HINT) from None
+    try:
         head = dict(line.split(maxsplit=1) for line in lines[:3])
         rows, columns = int(head["height"]), int(head["width"])
         start = lines.index("map") + 1
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"not a MovingAI map: {error}", where=str(path)) from error
+    except (ValueError, KeyError):
+        what = "an empty file, not a map" if not lines else "not a MovingAI map"
+        hint = "its first lines are: type octile, height N, width N, map"
+        raise InputError(what, where=str(path), hint=hint) from None
     if not 0 < rows * columns <= _MOST_CELLS:
         raise InputError(f"{rows} x {columns} cells", where=str(path))
     body = lines[start : start + rows]
@@ -104,6 +111,8 @@ def _yaml(path: Path) -> dict[str, Any]:
         raise missing_engine("pyyaml", "swarm") from None
     try:
         head = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise InputError("a binary file, not a map", where=str(path), hint=_HINT) from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"not YAML: {error}", where=str(path)) from error
     if not isinstance(head, dict):
