@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -54,12 +55,12 @@ class _Pieces:
     restart_s: float
     lost_share: float
 
-    def goodput(self, interval_s: float, *, elastic: bool) -> float:
-        """What the law says of a run that fails at the raised rate."""
+    def goodput(self, interval_s: float, *, elastic: bool, mtbf_s: float = _MTBF_S) -> float:
+        """What the law says of a run that fails at the raised rate, or at another."""
         # Shrunk until the next checkpoint, then started once more.
         more_s = self.restart_s + interval_s * self.lost_share if elastic else 0.0
         return failures.goodput(
-            mtbf=_MTBF_S,
+            mtbf=mtbf_s,
             save_s=self.save_s,
             restart_s=self.restart_s + more_s,
             interval_s=interval_s,
@@ -82,9 +83,15 @@ def run() -> list[Figure]:
         found = []
         for number, (title, (steps, elastic)) in enumerate(runs.items()):
             one = replace(job, out=folder / f"run-{number}", checkpoint_steps=steps, steps=_STEPS)
-            said = pieces.goodput(steps * pieces.step_s, elastic=elastic is not None)
             measured, losses = _drilled(one, elastic, pieces.step_s)
-            found.append(_figure(title, measured, said, steps, losses))
+            said = partial(pieces.goodput, steps * pieces.step_s, elastic=elastic is not None)
+            beside = {
+                "predicted": said(),
+                "predicted of as many losses": said(mtbf_s=_SECONDS / max(1, losses)),
+                "steps between checkpoints": steps,
+                "losses": losses,
+            }
+            found.append(Figure(name=f"goodput {title}", measured=measured, unit="", beside=beside))
     advised = found[0].measured
     return [
         *found,
@@ -103,15 +110,6 @@ def run() -> list[Figure]:
             },
         ),
     ]
-
-
-def _figure(title: str, measured: float, said: float, steps: int, losses: int) -> Figure:
-    return Figure(
-        name=f"goodput {title}",
-        measured=measured,
-        unit="",
-        beside={"predicted": said, "steps between checkpoints": steps, "losses": losses},
-    )
 
 
 def _pieces(job: Job, folder: Path) -> _Pieces:
