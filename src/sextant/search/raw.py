@@ -73,9 +73,11 @@ class Refinement:
 
     def scores(self, queries_QD: Floats, rows_QC: Ordinals) -> Floats:
         """The inner products of candidates with their queries [Q, C]; nonsense for row -1."""
-        vectors_RD = self.raw.rows(np.maximum(rows_QC, 0).ravel())
-        vectors_QCD = vectors_RD.reshape(*rows_QC.shape, queries_QD.shape[1])
-        return products(vectors_QCD, queries_QD[:, None, :])
+        scores_QC: Floats = np.empty(rows_QC.shape, np.float32)
+        # A query at a time: the candidates of a whole batch would be megabytes, of every thread.
+        for query_D, rows_C, scores_C in zip(queries_QD, rows_QC, scores_QC, strict=True):
+            scores_C[:] = products(self.raw.rows(np.maximum(rows_C, 0)), query_D)
+        return scores_QC
 
 
 def products(vectors: Floats, queries: Floats) -> Floats:
