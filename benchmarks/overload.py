@@ -334,7 +334,12 @@ def _kept(seen: _Seen) -> list[Figure]:
             unit="B",
             bar=f"<= {_GROWTH:g} times that before",
             held=seen.memory[-1] <= _GROWTH * seen.before,
-            beside={"before": seen.before, "most": max(seen.memory)},
+            beside={
+                "before": seen.before,
+                "after a quarter": seen.memory[len(seen.memory) // 4],
+                "after half": seen.memory[len(seen.memory) // 2],
+                "most": max(seen.memory),
+            },
         ),
         Figure(
             name=f"acknowledged documents lost, of {len(seen.added)}",
