@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -209,6 +210,19 @@ def test_a_damaged_folder_is_named(folder: Path) -> None:
     index.write_text(json.dumps(told))
     with pytest.raises(InputError, match="not a file of weights"):
         Weights(folder, config)
+
+
+def test_a_weight_that_is_not_finite_is_named(folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    config = read_config(folder)
+    told = json.loads((folder / "model.safetensors.index.json").read_text())
+    path = folder / told["weight_map"]["model.norm.weight"]
+    tensors = load_file(path)
+    tensors["model.norm.weight"][0] = math.nan
+    save_file(tensors, path)
+    with pytest.raises(InputError, match=r"model\.norm\.weight is not finite"):
+        load_weights(Decoder(config), Weights(folder, config))
 
 
 @pytest.mark.parametrize(

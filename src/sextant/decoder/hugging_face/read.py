@@ -49,13 +49,21 @@ class Weights:
         return _FORMATS[str(self._slice(theirs("embed.weight")).get_dtype())]
 
     def part(self, name: str, slices: Slices) -> Tensor:
-        """Some slices of a parameter, by this decoder's name; only they are read."""
+        """Some slices of a parameter, by this decoder's name; only they are read.
+
+        Raises:
+            InputError: a number among them is none.
+        """
         import torch
 
-        if not is_stacked(name):
-            return self._slice(theirs(name))[slices]
-        experts = range(slices[0].start, slices[0].stop)
-        return torch.stack([self._slice(theirs(name, e))[slices[1:]] for e in experts])
+        if is_stacked(name):
+            experts = range(slices[0].start, slices[0].stop)
+            found = torch.stack([self._slice(theirs(name, e))[slices[1:]] for e in experts])
+        else:
+            found = self._slice(theirs(name))[slices]
+        if not torch.isfinite(found).all():
+            raise InputError(f"{theirs(name)} is not finite", where=str(self._folder))
+        return found
 
     def _open(self, file: str) -> None:
         try:
