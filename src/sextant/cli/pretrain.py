@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sextant.cli.pretrain_show import bar
 from sextant.cli.pretrain_train import add_train
 from sextant.cli.specs import add_json, print_json
 from sextant.errors import InputError
+
+if TYPE_CHECKING:
+    from sextant.systems.pretraining.saved import Saved
 
 _SubParsers = argparse._SubParsersAction
 
@@ -70,6 +74,8 @@ def _prepare(args: argparse.Namespace) -> int:
         card = make(wish, args.out, advance)
     for trouble in card.troubles:
         print(f"warning: {trouble}", file=sys.stderr)
+    if args.hold and not card.tokens("held"):
+        print("warning: no text is held back: too few pieces; a larger --hold", file=sys.stderr)
     told = {
         "tokens": card.tokens("train"),
         "held_tokens": card.tokens("held"),
@@ -113,12 +119,22 @@ def _add_eval(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     parser.set_defaults(run=_eval)
 
 
+def _opened(args: argparse.Namespace) -> Saved:
+    """The newest checkpoint that is whole; a person is told if a newer one is not."""
+    from sextant.systems.pretraining.saved import open_saved
+
+    saved = open_saved(args.checkpoint)
+    for trouble in saved.troubles:
+        print(f"warning: {trouble}; step {saved.step} in its place", file=sys.stderr)
+    return saved
+
+
 def _eval(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
-    from sextant.systems.pretraining.saved import evaluate, open_saved
+    from sextant.systems.pretraining.saved import evaluate
 
-    found = evaluate(open_saved(args.checkpoint), args.text)
+    found = evaluate(_opened(args), args.text)
     if args.json:
         print_json(asdict(found))
     else:
@@ -154,11 +170,9 @@ def _generate(args: argparse.Namespace) -> int:
     sampling = Sampling(
         temperature=args.temperature, top_k=args.top_k, top_p=args.top_p, seed=args.seed
     )
-    from sextant.systems.pretraining.saved import open_saved, write_on
+    from sextant.systems.pretraining.saved import write_on
 
-    texts = write_on(
-        open_saved(args.checkpoint), args.prompt, tokens=args.tokens, sampling=sampling
-    )
+    texts = write_on(_opened(args), args.prompt, tokens=args.tokens, sampling=sampling)
     if args.json:
         print_json([{"prompt": p, "text": t} for p, t in zip(args.prompt, texts, strict=True)])
     else:
@@ -182,9 +196,9 @@ def _add_export(commands: _SubParsers[argparse.ArgumentParser]) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from sextant.systems.pretraining.saved import export, open_saved
+    from sextant.systems.pretraining.saved import export
 
-    saved = open_saved(args.checkpoint)
+    saved = _opened(args)
     export(saved, args.out, dtype=args.dtype)
     if args.json:
         print_json({"out": str(args.out), "step": saved.step})

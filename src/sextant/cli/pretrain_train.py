@@ -96,7 +96,8 @@ def _add_shape(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains, and prints or writes what came of it."""
     from sextant.sights.event_file import EventFile
-    from sextant.systems.pretraining.checkpoint import newest
+    from sextant.systems.pretraining.checkpoint import found, newest
+    from sextant.systems.pretraining.job import JOB_FILE
     from sextant.systems.pretraining.launch import alone
     from sextant.systems.pretraining.tokens import TokensCard
 
@@ -122,8 +123,14 @@ def run(args: argparse.Namespace) -> int:
             job.write()
             if args.listen is not None:
                 return serve(job, args.listen)
-        with bar("training") as advance:
-            launch(ticker(job, advance, board))
+        try:
+            with bar("training") as advance:
+                launch(ticker(job, advance, board))
+        except InputError:
+            if not args.resume and not found(job.out):
+                # Refused before it learned anything: the folder is free for what is mended.
+                (job.out / JOB_FILE).unlink()
+            raise
     told = summary(job)
     (job.out / "loss.png").write_bytes(curve(job))
     if args.json:
@@ -292,4 +299,5 @@ def _largest_micro_batch(batch: int, layout: Degrees) -> int:
     if layout.pp == 1:
         return math.gcd(each, 8)
     wanted = max(1, each // (2 * layout.pp))
-    return max(n for n in range(1, wanted + 1) if each % n == 0 and each // n % layout.pp == 0)
+    fits = (n for n in range(1, wanted + 1) if each % n == 0 and each // n % layout.pp == 0)
+    return max(fits, default=1)

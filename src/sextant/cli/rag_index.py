@@ -230,8 +230,8 @@ def _wanted(args: argparse.Namespace) -> tuple[Corpus, int | None, str | None]:
     """What shall be indexed, in how many shards and in which kind of index; None is the plan's.
 
     Raises:
-        InputError: there is neither a corpus nor an index to take the documents from, or they are
-            one folder.
+        InputError: there is neither a corpus nor an index to take the documents from, or the
+            documents are in the index's folder.
     """
     from sextant.search.manifest import MANIFEST, Manifest
     from sextant.systems.rag.corpus import open_corpus
@@ -239,9 +239,9 @@ def _wanted(args: argparse.Namespace) -> tuple[Corpus, int | None, str | None]:
 
     out = Path(args.out)
     if args.corpus is not None:
-        if out.resolve() == Path(args.corpus).resolve():
-            hint = "another folder for the index"
-            raise InputError("these are the documents themselves", where="--out", hint=hint)
+        if Path(args.corpus).resolve().is_relative_to(out.resolve()):
+            hint = "a folder for the index alone"
+            raise InputError("the documents are in it", where=f"--out {args.out}", hint=hint)
         corpus = open_corpus(args.corpus, limit=args.limit, columns=_columns(args))
         return corpus, args.shards, args.faiss
     if not (out / MANIFEST).exists():

@@ -107,8 +107,13 @@ class Degrees:
         if (batch // self.data) % micro_batch:
             what = f"micro-batches of {micro_batch} do not divide {batch // self.data} sequences"
             raise InputError(what, where="micro_batch", hint="1 always does")
-        if self.interleave > 1 and (batch // self.data // micro_batch) % self.pp:
-            what = f"{batch // self.data // micro_batch} micro-batches do not divide by pp"
+        pieces = batch // self.data // micro_batch
+        if self.pp > pieces:
+            what = f"{pieces} micro-batches do not fill {self.pp} stages"
+            hint = f"{pieces} does, or a batch of {self.pp * self.data * micro_batch}"
+            raise InputError(what, where="layout.pp", hint=hint)
+        if self.interleave > 1 and pieces % self.pp:
+            what = f"{pieces} micro-batches do not divide by pp"
             raise InputError(what, where="layout.interleave", hint=f"a multiple of {self.pp}")
 
 

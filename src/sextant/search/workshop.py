@@ -1,15 +1,20 @@
-"""The one place where an index is written: held by one process at a time, and cleared after."""
+"""The one place where an index is written: held by one process at a time, and cleared after.
+
+An index removes what it no longer needs, so it is never made among files of somebody else's.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sextant.errors import InputError
-from sextant.search.generations import BUILDING
+from sextant.search.generations import BUILDING, GENERATIONS
+from sextant.search.manifest import MANIFEST, MANIFESTS
 
 
 class OccupiedError(InputError):
@@ -17,6 +22,7 @@ class OccupiedError(InputError):
 
 
 _LOCK = ".lock"
+_OURS = {_LOCK, BUILDING, GENERATIONS, MANIFESTS, f"{MANIFEST}.new"}
 _BETWEEN_TRIES_S = 0.1
 
 
@@ -24,14 +30,19 @@ _BETWEEN_TRIES_S = 0.1
 def workshop(index_dir: Path, wait_s: float = 0.0) -> Iterator[Path]:
     """The folder for work in progress, held by this process alone; made if absent.
 
+    What a kill leaves is gone on from; input that is refused leaves nothing in a folder that was
+    empty.
+
     Args:
         index_dir: where the index lives; made if absent.
         wait_s: how long to wait for another process to finish.
 
     Raises:
         OccupiedError: another process is still writing here.
+        InputError: the folder holds something else, or is none.
     """
     folder = index_dir / BUILDING
+    is_new = _check(index_dir)
     index_dir.mkdir(parents=True, exist_ok=True)
     end_s = time.monotonic() + wait_s
     with (index_dir / _LOCK).open("w") as lock:
@@ -48,4 +59,29 @@ def workshop(index_dir: Path, wait_s: float = 0.0) -> Iterator[Path]:
                     ) from None
                 time.sleep(_BETWEEN_TRIES_S)
         folder.mkdir(exist_ok=True)
-        yield folder
+        try:
+            yield folder
+        except InputError:
+            if is_new:
+                shutil.rmtree(folder)
+                (index_dir / _LOCK).unlink()
+            raise
+
+
+def _check(index_dir: Path) -> bool:
+    """Whether nothing is there yet; else it must be an index, or what a killed build left.
+
+    Raises:
+        InputError: it is neither.
+    """
+    try:
+        names = {path.name for path in index_dir.iterdir()}
+    except FileNotFoundError:
+        return True
+    except NotADirectoryError:
+        raise InputError("a file, not a folder for an index", where=str(index_dir)) from None
+    began = _LOCK in names and names <= _OURS
+    if names and MANIFEST not in names and not began:
+        hint = "another folder for the index: it would clear away what it does not know"
+        raise InputError("holds something else already", where=str(index_dir), hint=hint)
+    return not names

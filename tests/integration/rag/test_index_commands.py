@@ -83,7 +83,8 @@ def test_what_a_person_reads_of_it(tmp_path: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("index", "--corpus", ".", "--out", "."), "the documents themselves"),
+        (("index", "--corpus", ".", "--out", "."), "the documents are in it"),
+        (("index", "--corpus", "building", "--out", "."), "the documents are in it"),
         (("index", "--out", "absent"), "--corpus PATH says what to index"),
         (("add", "--index", "absent", "."), "no index here"),
         (("delete", "--index", "absent", "x"), "no index here"),

@@ -199,5 +199,5 @@ def test_an_index_of_another_model_is_refused(corpus: Path, tmp_path: Path, embe
 
 def test_an_index_that_is_a_file_is_refused(corpus: Path, tmp_path: Path, embedder: Any) -> None:
     (tmp_path / "index").write_text("a file")
-    with pytest.raises(InputError, match="cannot write the index"):
+    with pytest.raises(InputError, match="a file, not a folder"):
         build(corpus, tmp_path / "index", embedder)

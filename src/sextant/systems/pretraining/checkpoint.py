@@ -18,8 +18,9 @@ import shutil
 import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +37,7 @@ _BUILDING = ".building"
 _REPLACED = ".replaced"
 _LONGEST_S = 1800.0
 """For as long a checkpoint may be under way, on a disk however slow."""
+_ALIVE_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -141,7 +143,7 @@ class Begun:
 
 
 class FlawedError(EngineError):
-    """What should be saved is not finite: only an older checkpoint can be gone on from."""
+    """Weights or gradients are not finite: only an older checkpoint can be gone on from."""
 
 
 class Writer:
@@ -153,14 +155,22 @@ class Writer:
         layout: that it runs under.
         keep: how many of the newest stay.
         distributed: whether there are several ranks; each then makes a `Writer`.
+        alive: called now and then while a checkpoint is waited for.
     """
 
     def __init__(
-        self, out: Path, *, identity: str, layout: str, keep: int, distributed: bool
+        self,
+        out: Path,
+        *,
+        identity: str,
+        layout: str,
+        keep: int,
+        distributed: bool,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = out / FOLDER
         self._identity, self._layout, self._keep = identity, layout, keep
-        self._distributed = distributed
+        self._distributed, self._alive = distributed, alive
         self._group: Any = None
         self._first = True
         self._pending: Future[None] | None = None
@@ -226,12 +236,12 @@ class Writer:
             return
         pending, self._pending = self._pending, None
         # What torch raises of several ranks is no Exception, so it is asked for, not caught.
-        try:
-            error = pending.exception(_LONGEST_S)
-        except TimeoutError:
-            what = f"a checkpoint is not published after {_LONGEST_S:.0f} s"
-            raise TimeoutError(what) from None
-        if isinstance(error, FlawedError):
+        end_s = time.monotonic() + _LONGEST_S
+        while not wait_for([pending], timeout=_ALIVE_S).done:
+            if time.monotonic() > end_s:
+                raise TimeoutError(f"a checkpoint is not published after {_LONGEST_S:.0f} s")
+            self._alive()
+        if isinstance(error := pending.exception(), FlawedError):
             raise error
         if error is not None:
             what = f"a checkpoint could not be written: {_first_cause(error)}"

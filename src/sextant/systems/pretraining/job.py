@@ -49,6 +49,19 @@ class Recipe:
     weight_decay: float = 0.1
     clip: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 0.0 < self.learning_rate < math.inf:
+            hint = "such as 3e-4"
+            raise InputError(f"{self.learning_rate}", where="--learning-rate", hint=hint)
+        if self.warmup_steps < 0:
+            raise InputError(f"at least 0, not {self.warmup_steps}", where="--warmup")
+        shares = (self.last_share, *self.betas)
+        if not all(0.0 <= share <= 1.0 for share in shares):
+            raise InputError(f"from 0 to 1, not {shares}", where="recipe.last_share, betas")
+        for name in ("weight_decay", "clip"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise InputError(f"at least 0, not {getattr(self, name)}", where=f"recipe.{name}")
+
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of a step (from 0) of a run of `steps`.
 

@@ -109,7 +109,7 @@ def _lost(signs: Signs, patience: Patience) -> tuple[int, str] | None:
             return rank, f"killed by {signal.Signals(-code).name}"
     for rank, code in enumerate(signs.exits):
         if code == FLAWED:
-            return rank, "came upon weights that are not finite"
+            return rank, "came upon weights or gradients that are not finite"
         if code and code not in (YIELDED, PARTED):
             return rank, f"ended with exit code {code}"
     running = [rank for rank, code in enumerate(signs.exits) if code is None]

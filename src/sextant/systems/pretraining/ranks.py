@@ -21,7 +21,7 @@ YIELDED = 75
 PARTED = 76
 """Exit code of ranks that failed for want of another."""
 FLAWED = 77
-"""Exit code of ranks whose weights are not finite."""
+"""Exit code of ranks whose weights or gradients are not finite."""
 
 
 def run_rank(job: Job, rank: int, ranks: int) -> bool:

@@ -24,12 +24,16 @@ _BATCH_PIECES = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saved:
-    """A checkpoint, read whole: its job, model (in evaluation mode) and tokenizer."""
+    """A checkpoint, read whole: its job, model (in evaluation mode) and tokenizer.
+
+    `troubles` is what is wrong with newer ones.
+    """
 
     job: Job
     step: int
     model: Decoder
     tokenizer: Tokenizer
+    troubles: tuple[str, ...] = ()
 
 
 def open_saved(path: Path) -> Saved:
@@ -46,7 +50,7 @@ def open_saved(path: Path) -> Saved:
     newest = checkpoint.newest(path.resolve())
     if newest is None:
         raise InputError("no checkpoint yet", where=str(path), hint="sextant pretrain train ...")
-    folder, card, _ = newest
+    folder, card, troubles = newest
     try:
         import torch
     except ImportError:
@@ -58,7 +62,13 @@ def open_saved(path: Path) -> Saved:
         model = Decoder(job.model)
     model.allocate(torch.device("cpu"))
     checkpoint.load(training_state([model], None), folder, distributed=False)
-    return Saved(job=job, step=card.step, model=model.eval(), tokenizer=Tokenizer.load(job.data))
+    return Saved(
+        job=job,
+        step=card.step,
+        model=model.eval(),
+        tokenizer=Tokenizer.load(job.data),
+        troubles=tuple(troubles),
+    )
 
 
 def evaluate(

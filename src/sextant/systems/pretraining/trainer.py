@@ -14,7 +14,6 @@ import torch
 from sextant.decoder.mesh import Meshes
 from sextant.decoder.model import Decoder
 from sextant.decoder.parallelize import Recompute, Treatment
-from sextant.errors import EngineError
 from sextant.systems.pretraining import checkpoint, held
 from sextant.systems.pretraining.islands.loop import IslandLoop
 from sextant.systems.pretraining.job import RECORD_FILE, Job
@@ -62,6 +61,7 @@ class Trainer:
             layout=job.layout.describe(),
             keep=job.keep,
             distributed=meshes is not None,
+            alive=alive,
         )
         self._updates = self._refused = self._taken = 0
         self._outer = self._islands()
@@ -200,7 +200,7 @@ class Trainer:
         if self._refused >= _MOST_REFUSED:
             what = f"no finite gradient for {self._refused} steps, the last of them {step}"
             hint = "a lower learning rate, or resume from an older checkpoint"
-            raise EngineError(what, where=str(self._job.out), hint=hint)
+            raise checkpoint.FlawedError(what, where=str(self._job.out), hint=hint)
 
     def _after(self, done: int) -> bool:
         """Evaluates and saves where it is time; says whether the run ends here, unfinished."""
