@@ -277,6 +277,8 @@ def test_a_job_that_cannot_run_is_given_up_with_its_reason(job: Job) -> None:
     hopeless.write()
     with pytest.raises(EngineError, match="no finite gradient"):
         launch(hopeless, replace(PATIENCE, restarts=0))
+    *_, lost = record.read(hopeless.out / RECORD_FILE, "lost")
+    assert "not finite" in lost["why"]
 
 
 def test_a_checkpoint_is_whole_or_not_there(tmp_path: Path) -> None:

@@ -133,6 +133,9 @@ def test_a_damaged_checkpoint_is_passed_over(pool: Pool, job: Job, tmp_path: Pat
     damaged[len(damaged) // 2] ^= 1
     victim.write_bytes(damaged)
     (other.out / checkpoint.FOLDER / "step-00000009.building").mkdir()
+    saved = open_saved(other.out)
+    assert saved.step == HALF
+    assert "corrupt" in saved.troubles[0]
     weights, _ = train(pool, other, "1")
     assert_same(weights, whole, atol=0.0)
     (trouble,) = record.read(other.out / RECORD_FILE, "trouble")

@@ -293,3 +293,6 @@ def test_a_corrupt_shard_is_named(refused: Refused, data: Path, tmp_path: Path) 
     before = contents(copy)
     assert refused(*words)
     assert contents(copy) == before
+    # Its ranks find it out; the folder is then free for a training on whole data.
+    assert victim.name in refused(*train(copy, tmp_path / "run"))
+    assert not (tmp_path / "run" / "job.json").exists()
