@@ -48,7 +48,7 @@ def export(
     """
     described = config_json(config, dtype=dtype, special=special or {})
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError("something is there already", where=str(folder))
+        raise InputError("something is there already", where=str(folder), hint="another folder")
     building = folder.with_name(f"{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
