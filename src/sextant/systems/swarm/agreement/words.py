@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from math import isfinite
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Word:
             "versions": None if self.versions is None else list(self.versions.items()),
             "claims": beliefs and [[t, c.winner, c.bid] for t, c in beliefs.claims.items()],
             "heard": beliefs and list(beliefs.heard_s.items()),
-            "targets": [[*k, *e.position_2, e.sightings] for k, e in self.estimates.items()],
+            "targets": [[*k, *e] for k, e in self.estimates.items()],
         }
         return bytes(_msgpack().packb(told))
 
@@ -125,9 +126,11 @@ def _unpacked(told: Any, num_cells: int) -> Change:
     stamps_K = np.frombuffer(stamps, "<u4").astype(np.int64) + int(after)
     if not len(cells_K) == len(values_K) == len(stamps_K):
         raise ValueError("a change whose parts differ in length")
-    if len(cells_K) and np.maximum.reduce(cells_K) >= num_cells:
+    # Most have few cells, for which a set is quicker than an array.
+    numbers = cells_K.tolist()
+    if max(numbers, default=0) >= num_cells:
         raise ValueError("a change outside the chart")
-    if len(np.unique(cells_K)) < len(cells_K) or not is_evidence(values_K):
+    if len(set(numbers)) < len(numbers) or not is_evidence(values_K):
         raise ValueError("a cell twice, or evidence beyond its bounds")
     if not 0 <= int(after) <= int(upto) or (
         len(stamps_K) and np.maximum.reduce(stamps_K) > int(upto)
@@ -147,9 +150,9 @@ def _beliefs(told: Any, speaker: Neighbour) -> Beliefs | None:
     if told["claims"] is None:
         return None
     claims = {t: Claim(w, float(b)) for t, w, b in told["claims"]}
-    for number in chain(claims, (c.winner for c in claims.values() if c.winner is not None)):
-        if type(number) is not int:
-            raise ValueError("a claim on no task, or of nobody")
+    winners = [claim.winner for claim in claims.values()]
+    if not set(map(type, claims)) <= {int} or not set(map(type, winners)) <= {int, NoneType}:
+        raise ValueError("a claim on no task, or of nobody")
     heard = {int(drone): float(at_s) for drone, at_s in told["heard"]}
     return Beliefs(sender=speaker.name, at_s=speaker.at_s, claims=claims, heard_s=heard)
 
@@ -161,7 +164,7 @@ def _check(*numbers: Any) -> None:
 
 def _estimate(x: Any, y: Any, sightings: Any) -> Estimate:
     _check(x, y)
-    return Estimate(position_2=np.array((x, y), np.float64), sightings=int(sightings))
+    return Estimate(float(x), float(y), int(sightings))
 
 
 def _msgpack() -> Any:

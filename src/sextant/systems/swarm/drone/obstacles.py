@@ -101,7 +101,7 @@ class Obstacles:
         margin is what it is there for. In a narrow corridor the middle is hardly far enough.
         """
         least_m = self._rule.radius_m + 3.0 * self._sensors.range_noise_m + _LEAST_SPARE_M
-        hull_m = float(np.clip(far_M.min(initial=np.inf), least_m, self._hull_m))
+        hull_m = min(max(float(far_M.min(initial=np.inf)), least_m), self._hull_m)
         return np.minimum(hull_m, far_M) - 1e-3
 
     def _known(
@@ -127,7 +127,7 @@ class Obstacles:
             if told_m > _HEED_M:
                 continue
             mine_N = whose_NB[:, column]
-            nearest_m = float(far_N[mine_N].min(initial=np.inf))
+            nearest_m = float(far_N[mine_N].min(initial=np.inf)) if len(far_N) else np.inf
             if told_m < nearest_m - self._hull_m - self._rule.margin_m < np.inf:
                 of_it = offsets_N2[mine_N & (far_N < nearest_m + 0.15)]
                 movers.append((of_it, self._hull_m + self._rule.margin_m, fast_m_s))
@@ -143,8 +143,12 @@ class Obstacles:
         near = []
         for other in neighbours:
             ox, oy = other.position_2.tolist()
-            flown_m = other.fastest(now_s, most_m_s) * max(0.0, now_s - other.at_s)
-            if hypot(ox - x, oy - y) - flown_m < self._near_m:
+            far_m, age_s = hypot(ox - x, oy - y), max(0.0, now_s - other.at_s)
+            # Most are near as it is, or too far even for the fastest.
+            if far_m < self._near_m or (
+                far_m - most_m_s * age_s < self._near_m
+                and far_m - other.fastest(now_s, most_m_s) * age_s < self._near_m
+            ):
                 near.append(other)
         return near
 
