@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sextant.axes import Axis
 from sextant.fleet import wire
 from sextant.fleet.ledger import Ledger
 from sextant.systems.swarm.drone.chart import Chart
+from sextant.systems.swarm.drone.perception import OnnxDetector
 from sextant.systems.swarm.drone.pilot import Act, Phase, Pilot, PilotRule
 from sextant.systems.swarm.drone.safety import SafetyRule
 from sextant.systems.swarm.drone.telling import telling
@@ -42,6 +44,7 @@ _FRESH_S, _FRESH_PERIODS = 1.5, 6.0
 _HELLO_S = 0.2
 _TELL_TICKS = 8
 _LAST_WORDS = 5
+_WARM_TICKS, _BESIDE_M = 24, 1.5
 _MOST_WORDS = 1024
 """Of peers may wait; who does not listen for so long hears the newest."""
 
@@ -146,19 +149,26 @@ def run_drone(orders: DroneOrders) -> None:
 
 
 def warm(rule: PilotRule) -> None:
-    """Load on the ground all that a tick needs: who loads it in the air misses deadlines there."""
-    pilot = Pilot(rule)
-    for tick in range(2):
-        readings = Readings(
-            at_s=tick * rule.period_s,
-            position_2=rule.home_2,
-            velocity_2=np.zeros(2),
-            turn=0.0,
-            ranges_R=np.full(rule.sensors.rays, np.inf),
-            patch_PP=np.zeros((rule.camera.pixels, rule.camera.pixels), np.float32),
-            battery=1.0,
-        )
-        pilot.tick(readings, [])
+    """Load on the ground all that a tick needs: who loads it in the air misses deadlines there.
+
+    Some ticks beside a peer and a wall, for the interpreter too is slower at what is new to it.
+    """
+    detector = OnnxDetector(rule.camera)
+    pilot, peer = Pilot(rule, detector), Pilot(replace(rule, name=rule.name + 1), detector)
+    readings = Readings(
+        at_s=0.0,
+        position_2=rule.home_2,
+        velocity_2=np.zeros(2),
+        turn=0.0,
+        ranges_R=np.where(np.arange(rule.sensors.rays) % 3, np.inf, 1.5),
+        patch_PP=np.zeros((rule.camera.pixels, rule.camera.pixels), np.float32),
+        battery=1.0,
+    )
+    for tick in range(_WARM_TICKS):
+        readings = replace(readings, at_s=tick * rule.period_s)
+        beside = replace(readings, position_2=rule.home_2 + _BESIDE_M)
+        word = peer.tick(beside, []).word
+        pilot.tick(readings, [] if word is None else [word])
 
 
 def pilot_rule(orders: DroneOrders) -> PilotRule:

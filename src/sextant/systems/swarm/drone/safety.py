@@ -131,6 +131,10 @@ class Bounds:
             over_K = (rule.extents_m(velocities_K2, self.ways_L2) - self.gaps_L).max(axis=1)
             # The proof for what may move knows no smaller breach.
             worst_K = np.where(over_K > _NOTHING_M, np.inf, over_K)
+            if worst_K.min() == np.inf:
+                return worst_K
+        if not len(self.points_M2):
+            return worst_K
         fastest_m_s = float(speeds_K.max())
         if going is not None:
             fastest_m_s = max(fastest_m_s, _length(going.velocity_2), _length(going.setpoint_2))
