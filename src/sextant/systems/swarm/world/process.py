@@ -82,6 +82,8 @@ def run_world(orders: WorldOrders) -> None:
     world = World(grid, WorldRule(seed=orders.seed), starts_N2, targets_T2)
     for drone, share in orders.charge.items():
         world.bodies.battery_N[drone] = share
+    # What the first rays would wait for, and all drones with them.
+    _ = world.layer.framed_clearance
     session = wire.peer(orders.listen, [])
     try:
         pilots = Autopilots(session, Keys(orders.mission))

@@ -54,9 +54,10 @@ def cast(layer: Layer, starts_N2: Floats, ways_N2: Floats, reach_m: float) -> Fl
 
 def cast_at_discs(starts_N2: Floats, ways_N2: Floats, discs_NM2: Floats, radius_m: float) -> Floats:
     """Metres from each start to the first of its own M discs along a unit vector; else infinite."""
-    to_NM2 = discs_NM2 - starts_N2[:, None]
-    along_NM = (to_NM2 * ways_N2[:, None]).sum(axis=-1)
-    under_NM = radius_m**2 - ((to_NM2**2).sum(axis=-1) - along_NM**2)
+    across_NM = discs_NM2[..., 0] - starts_N2[:, :1]
+    up_NM = discs_NM2[..., 1] - starts_N2[:, 1:]
+    along_NM = across_NM * ways_N2[:, :1] + up_NM * ways_N2[:, 1:]
+    under_NM = radius_m**2 - (across_NM**2 + up_NM**2 - along_NM**2)
     hit_NM = (under_NM >= 0) & (along_NM > 0)
     far_NM = np.where(hit_NM, along_NM - np.sqrt(np.maximum(under_NM, 0.0)), np.inf)
     return np.asarray(np.maximum(far_NM, 0.0).min(axis=1, initial=np.inf))

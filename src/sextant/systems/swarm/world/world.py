@@ -113,7 +113,7 @@ class World:
         """Where others fly that some ray may reach, a row a drone [N, K, 2]; it itself far off."""
         at_N2, reach_m = self.bodies.positions_N2, self.rule.sensors.reach_m + self.rule.radius_m
         to_NK2 = at_N2 - at_N2[list(drones), None]
-        near_NK = (to_NK2**2).sum(axis=-1) < (reach_m + _SPARE_M) ** 2
+        near_NK = to_NK2[..., 0] ** 2 + to_NK2[..., 1] ** 2 < (reach_m + _SPARE_M) ** 2
         near_NK[:, ~self.flying_N] = False
         near_NK[np.arange(len(drones)), list(drones)] = False
         near_K = near_NK.any(axis=0)
