@@ -194,10 +194,12 @@ def _nearest_a_sector(offsets_M2: Floats, within_m: float) -> Floats:
     near = (square_M < within_m**2).nonzero()[0]
     if len(near) < 2:
         return np.asarray(offsets_M2[near])
-    near = near[square_M[near].argsort()]
-    ways_M = np.arctan2(offsets_M2[near, 1], offsets_M2[near, 0])
+    near_M2, square_M = offsets_M2[near], square_M[near]
+    ways_M = np.arctan2(near_M2[:, 1], near_M2[:, 0])
     sectors = np.floor(ways_M * (_SECTORS / (2 * np.pi))).astype(np.int64)
+    least = np.full(_SECTORS + 1, np.inf)
+    np.minimum.at(least, sectors, square_M)
+    nearest = (square_M == least[sectors]).nonzero()[0]
     first = np.full(_SECTORS + 1, -1)
-    # The last write to a sector stays, so the nearest is written last.
-    first[sectors[::-1]] = near[::-1]
-    return np.asarray(offsets_M2[first[first >= 0]])
+    first[sectors[nearest]] = nearest
+    return np.asarray(near_M2[first[first >= 0]])
