@@ -46,8 +46,11 @@ class Autopilots:
     def hear(self) -> None:
         """Take in the setpoints, and orders to land, that have come since the last time."""
         while (sample := self._told.try_recv()) is not None:
-            drone = int(str(sample.key_expr).rsplit("/", 1)[1])
-            made_from_s, (u, v), lands = unpack(sample.payload.to_bytes())
+            try:
+                drone = int(str(sample.key_expr).rsplit("/", 1)[1])
+                made_from_s, (u, v), lands = unpack(sample.payload.to_bytes())
+            except (TypeError, ValueError):
+                continue
             if lands:
                 self._landing.add(drone)
             self._orders[drone] = (made_from_s, (u, v))
