@@ -42,6 +42,7 @@ SOAKED = (
     "training_faults",
     "training_advice",
     "swarm_missions",
+    "swarm_live",
     "swarm_orca",
 )
 """Too long, or too hard on a machine, to run unasked: by name, and under `--soak`."""

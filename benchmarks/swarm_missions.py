@@ -16,7 +16,7 @@ from sextant.systems.swarm.world.grid import Grid
 from sextant.systems.swarm.world.maps import read_map
 from sextant.systems.swarm.world.world import WorldRule
 
-_MAPS = ("empty-32-32", "random-32-32-10", "random-32-32-20", "maze-32-32-4", "room-32-32-8")
+MAPS = ("empty-32-32", "random-32-32-10", "random-32-32-20", "maze-32-32-4", "room-32-32-8")
 _SEEDS, _LED_SEEDS, _DRONES, _LOSS, _MOST_S = 20, 3, 12, 0.2, 120.0
 _SEEN, _LONGER, _CHECK_TICKS = 0.95, 1.25, 4
 
@@ -38,8 +38,8 @@ def lead(name: str, seed: int) -> float:
 def run() -> list[Figure]:
     """The figures."""
     seeds = int(os.environ.get("SEXTANT_SWARM_SEEDS", _SEEDS))
-    cases = [(name, seed) for seed in range(seeds) for name in _MAPS]
-    led = [(name, seed) for seed in range(min(seeds, _LED_SEEDS)) for name in _MAPS]
+    cases = [(name, seed) for seed in range(seeds) for name in MAPS]
+    led = [(name, seed) for seed in range(min(seeds, _LED_SEEDS)) for name in MAPS]
     with ProcessPoolExecutor() as pool:
         flown = dict(zip(cases, pool.map(fly, *zip(*cases, strict=True)), strict=True))
         led_s = dict(zip(led, pool.map(lead, *zip(*led, strict=True)), strict=True))
@@ -52,7 +52,7 @@ def _touches(flown: dict[tuple[str, int], Flown]) -> Figure:
         f"{name}, smallest gap in m": min(
             f.least_gap_m for (of, _), f in flown.items() if of == name
         )
-        for name in _MAPS
+        for name in MAPS
     }
     return Figure(
         name=f"collisions in {len(flown)} missions of {_DRONES} drones",
@@ -67,7 +67,7 @@ def _touches(flown: dict[tuple[str, int], Flown]) -> Figure:
 def _coverage(flown: dict[tuple[str, int], Flown], led_s: dict[tuple[str, int], float]) -> Figure:
     """How much longer than with a chief, on the worst map; a mission that never did is infinite."""
     ratios = {}
-    for name in _MAPS:
+    for name in MAPS:
         both = [
             (flown[case].time_to_95_s or np.inf, led_s[case]) for case in led_s if case[0] == name
         ]

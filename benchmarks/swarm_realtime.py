@@ -14,9 +14,16 @@ _FEWER, _MORE = (12, 8, 6, 4, 3, 2, 1), (20, 24, 28, 32)
 _TICK_S, _MISSED, _CPU_S = 0.05, 0.001, 0.004
 
 
-def fly(drones: int) -> dict[str, Any]:
-    """One mission's figures."""
-    map_file = needs("maps") / "movingai" / f"{_MAP}.map"
+def fly(
+    drones: int,
+    *,
+    name: str = _MAP,
+    loss: float = _LOSS,
+    seed: int | None = None,
+    most_s: float = _MOST_S,
+) -> dict[str, Any]:
+    """One mission's figures; its seed is the number of drones if there is none."""
+    map_file = needs("maps") / "movingai" / f"{name}.map"
     with tempfile.TemporaryDirectory(prefix="sextant-bench-") as folder:
         flight = Flight(
             map_file,
@@ -24,9 +31,9 @@ def fly(drones: int) -> dict[str, Any]:
             cell_m=1.0,
             drones=drones,
             targets=6,
-            loss=_LOSS,
-            seed=drones,
-            most_s=_MOST_S,
+            loss=loss,
+            seed=drones if seed is None else seed,
+            most_s=most_s,
         )
         try:
             flight.start()

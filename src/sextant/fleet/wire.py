@@ -146,6 +146,11 @@ def direct(call: Any) -> Any:
     return zenoh().handlers.Callback(call, indirect=False)
 
 
+def newest(count: int) -> Any:
+    """A handler that keeps the newest so many, to be had by `try_recv`; nothing is called."""
+    return zenoh().handlers.RingChannel(count)
+
+
 def settle() -> None:
     """Keeps Python's state of the calling thread, one of the wire's own, for as long as it lives.
 

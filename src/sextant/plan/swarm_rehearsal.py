@@ -27,6 +27,9 @@ STAGE_AXES = {
     "control": Axis.INTELLIGENCE,
     "speak": Axis.COORDINATION,
 }
+_EARLY = ("perceive", "agree")
+"""The first stages of each tick: on a stand, where little else keeps a core awake, they bear most
+of what waking costs."""
 _LAW = "unit costs of one mind, measured before the run"
 _SEARCH = "laws/search.py"
 _FALANGA = "laws/control.py: Falanga et al. 2019"
@@ -75,15 +78,17 @@ class SwarmShape:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MindCosts:
-    """What a mind takes on a bench stand: two of them, no process, no wire, no clock.
+    """What a mind takes on a bench stand: some of them, in one process, without a wire.
 
     Attributes:
+        minds: on the stand.
         stages_s: the mean of each stage over all ticks.
         tick_p99_s: of the whole.
         word_bytes: the mean word.
         hop_s: a message from one process's wire to another's.
     """
 
+    minds: int
     stages_s: Mapping[str, float]
     tick_p99_s: float
     word_bytes: float
@@ -94,20 +99,21 @@ def predict_swarm(
     shape: SwarmShape, cost: MindCosts, facts: Facts
 ) -> tuple[tuple[Quantity, ...], Lean]:
     """Every quantity that the rehearsal measures, with an 80% interval, and the lean."""
-    factor = facts.value("flown_over_stand")
-    stages = {name: seconds * factor for name, seconds in cost.stages_s.items()}
-    # A bench stand has one peer to hear.
-    stages["agree"] *= shape.drones - 1
+    factor, early = facts.value("flown_over_stand"), facts.value("early_over_stand")
+    factors = {name: early if name in _EARLY else factor for name in cost.stages_s}
+    stages = {name: seconds * factors[name] for name, seconds in cost.stages_s.items()}
+    # On a bench stand there may be fewer to hear.
+    stages["agree"] *= (shape.drones - 1) / (cost.minds - 1)
     tail_s = factor * cost.tick_p99_s
-    times = [*_stages(stages, factor), *_loops(shape, stages, tail_s, cost, facts)]
+    times = [*_stages(stages, factors), *_loops(shape, stages, tail_s, cost, facts)]
     found = (*times, *_rates(shape, cost, facts), *_mission(shape, facts))
     return found, _lean(stages)
 
 
-def _stages(stages: Mapping[str, float], factor: float) -> list[Quantity]:
-    why = f"on a bench stand, x {factor:g} for a process that wakes for each tick"
+def _stages(stages: Mapping[str, float], factors: Mapping[str, float]) -> list[Quantity]:
+    why = "mean of a tick on a bench stand, x {:g} for a process of its own"
     return [
-        within(f"{name}_s", stages[name], "s", 1.35, f"mean of a tick {why}", _LAW)
+        within(f"{name}_s", stages[name], "s", 1.35, why.format(factors[name]), _LAW)
         for name in ("perceive", "map", "agree", "plan", "control")
     ]
 
@@ -159,7 +165,7 @@ def _rates(shape: SwarmShape, cost: MindCosts, facts: Facts) -> list[Quantity]:
             sent,
             "B/s",
             1.35,
-            f"{why}, {cost.word_bytes:,.0f} B on a bench stand between two, here among "
+            f"{why}, {cost.word_bytes:,.0f} B on a bench stand among {cost.minds}, here among "
             f"{shape.drones}",
             _LAW,
         ),

@@ -52,7 +52,7 @@ def run_swarm(workload: Workload, ground: Ground, folder: Path, facts: Facts) ->
     flight = ground.flight(folder / "flight", None)
     try:
         shape = shape_of(flight, dodge)
-        quantities, lean = predict_swarm(shape, unit_costs(ground), facts)
+        quantities, lean = predict_swarm(shape, unit_costs(ground, flight.drones), facts)
         predictions = record.predictions_of(quantities)
         path, scale = record.record_path(), shape.drones / agents.count
         about = {"workload": workload.name, "scale": scale, "shape": asdict(shape)}

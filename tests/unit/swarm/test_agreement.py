@@ -2,15 +2,17 @@
 
 import itertools
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sextant.errors import InputError
-from sextant.systems.swarm.agreement.auction import Auction
+from sextant.systems.swarm.agreement.auction import NOBODY, Auction, Beliefs, Claim
 from sextant.systems.swarm.agreement.neighbours import Neighbour, Neighbours
 from sextant.systems.swarm.agreement.shared_map import MOST, Change, SharedMap
+from sextant.systems.swarm.agreement.targets import Estimate
 from sextant.systems.swarm.agreement.words import Word
 
 CELLS = 60
@@ -81,6 +83,29 @@ def test_a_word_with_a_cell_twice_or_evidence_out_of_bounds_is_none(
     word = Word(speaker=speaker, mission=1, abort=False, changes=(change,))
     with pytest.raises(InputError, match="twice"):
         Word.unpack(word.pack(), CELLS)
+
+
+def test_a_word_comes_back_as_it_was_said_and_half_of_one_is_none() -> None:
+    still_2 = np.zeros(2)
+    word = Word(
+        speaker=Neighbour(name=2, at_s=1.5, position_2=still_2, velocity_2=still_2),
+        mission=1,
+        versions={0: 70_000, 2: 3},
+        beliefs=Beliefs(
+            sender=2, at_s=1.5, claims={4: Claim(3, 0.25), 9: NOBODY}, heard_s={0: 1.25, 2: 1.5}
+        ),
+        estimates={(2, 0): Estimate(1.0, 2.5, 3)},
+    )
+    body = word.pack()
+    heard = Word.unpack(body, CELLS)
+    assert (heard.versions, heard.beliefs) == (word.versions, word.beliefs)
+    assert heard.estimates == word.estimates
+    for end in range(0, len(body), 7):
+        with pytest.raises(InputError):
+            Word.unpack(body[:end], CELLS)
+    cut = msgpack.packb({**msgpack.unpackb(body), "claims": b"12345"})
+    with pytest.raises(InputError):
+        Word.unpack(cut, CELLS)
 
 
 def test_a_change_with_a_gap_before_it_is_refused() -> None:

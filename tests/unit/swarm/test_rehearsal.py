@@ -40,6 +40,7 @@ SHAPE = SwarmShape(
     acceleration_m_per_s2=20.0,
 )
 COSTS = MindCosts(
+    minds=2,
     stages_s=dict.fromkeys(("perceive", "map", "agree", "plan", "control", "speak"), 1e-3),
     tick_p99_s=9e-3,
     word_bytes=600.0,
@@ -89,7 +90,7 @@ def test_predictions_are_enough_and_follow_the_shape(facts: Facts) -> None:
     assert rows["words_per_s"].value == pytest.approx(5.0)
     close = {q.name: q for q in predict_swarm(replace(SHAPE, near_m=30.0), COSTS, facts)[0]}
     assert close["words_per_s"].value == pytest.approx(10.0)
-    assert rows["agree_s"].value == pytest.approx(3.0 * rows["map_s"].value)
+    assert rows["agree_s"].value == pytest.approx(3.0 * rows["perceive_s"].value)
     assert sum(lean.busy.values()) == pytest.approx(1.0)
 
 

@@ -17,6 +17,7 @@ from sextant.fleet import wire
 from sextant.fleet.ledger import Ledger
 from sextant.plan.swarm_rehearsal import MindCosts, SwarmShape
 from sextant.systems.swarm.agreement.auction import MOST_TASKS
+from sextant.systems.swarm.agreement.words import Word
 from sextant.systems.swarm.drone.pilot import NEAR_M, PLAN_TICKS, VERSION_TICKS, WORD_TICKS
 from sextant.systems.swarm.drone.process import Books, warm
 from sextant.systems.swarm.mission.launch import Flight, free_ports
@@ -36,7 +37,7 @@ from sextant.systems.swarm.world.sensors import SensorRule
 from sextant.systems.swarm.world.world import WorldRule
 
 PERIOD_S = 0.05
-_STAND_S, _FRAME_TICKS = 15.0, 4
+_STAND_S, _MINDS, _FRAME_TICKS = 10.0, 4, 4
 _HOPS = 200
 _DODGES, _STEP_M_S, _FASTEST_M_S = 5, 0.5, 120.0
 _AUCTIONS = 15
@@ -85,25 +86,36 @@ def shape_of(flight: Flight, dodge: Dodge) -> SwarmShape:
     )
 
 
-def unit_costs(ground: Ground) -> MindCosts:
-    """Two minds on a bench stand: stepped, in this process; and a hop of the wire."""
-    rule = MissionRule(drones=2, world=WorldRule(seed=ground.seed + 1))
+def unit_costs(ground: Ground, drones: int) -> MindCosts:
+    """Some minds on a bench stand, in this process; and a hop of the wire.
+
+    Each wakes as often as in flight: who has slept finds nothing of its own in a cache any more,
+    and takes twice as long as one that never stops.
+    """
+    minds = max(2, min(drones, _MINDS))
+    rule = MissionRule(drones=minds, world=WorldRule(seed=ground.seed + 1))
     stand = Mission(read_map(ground.map_file, cell_m=ground.cell_m), rule)
     # Drones load on the ground what a tick needs, so that is no cost of one.
     warm(stand.pilots[0].rule)
-    books, mail, sizes = Books(), [list[bytes](), list[bytes]()], []
+    books, words, sizes = Books(), [b""] * minds, []
+    wake_s = time.monotonic()
     for tick in range(round(_STAND_S / PERIOD_S)):
         acts = []
-        seen = stand.world.sense([0, 1], frame=tick % _FRAME_TICKS == 0)
-        for pilot, readings, heard in zip(stand.pilots, seen, mail, strict=True):
+        seen = stand.world.sense(range(minds), frame=tick % _FRAME_TICKS == 0)
+        for name, (pilot, readings) in enumerate(zip(stand.pilots, seen, strict=True)):
+            heard = [word for other, word in enumerate(words) if word and other != name]
+            wake_s = max(wake_s + PERIOD_S / minds, time.monotonic() - PERIOD_S)
+            time.sleep(max(0.0, wake_s - time.monotonic()))
+            Word.unpack.cache_clear()
             begun_s = time.perf_counter()
             acts.append(pilot.tick(readings, heard, books.stage))
             books.loops_s.append(time.perf_counter() - begun_s)
-        mail = [[act.word] if act.word is not None else [] for act in reversed(acts)]
-        sizes += [len(act.word) for act in acts if act.word is not None]
+        words = [act.word or b"" for act in acts]
+        sizes += [len(word) for word in words if word]
         stand.world.step(np.array([act.setpoint_2 for act in acts]), PERIOD_S)
     figures = books.figures()
     return MindCosts(
+        minds=minds,
         stages_s=figures["stages_mean_s"],
         tick_p99_s=figures["loop_p99_s"],
         word_bytes=statistics.mean(sizes),

@@ -113,12 +113,13 @@ class Auction:
         if beliefs.at_s <= self._heard_s.get(beliefs.sender, -1.0):
             return
         told, known, heard_s = beliefs.claims, self._claims, self._heard_s
-        if any(claim.winner == beliefs.sender for claim in told.values()):
+        if beliefs.sender in {claim.winner for claim in told.values()}:
             self.work_s = max(self.work_s, beliefs.at_s)
-        for task in open_tasks:
-            # What both believe already stays; once they agree that is nearly all.
-            if told.get(task, NOBODY) != known.get(task, NOBODY):
-                known[task] = self._settled(task, beliefs)
+        # What both believe already stays; once they agree that is all.
+        if told != known:
+            for task in open_tasks:
+                if told.get(task, NOBODY) != known.get(task, NOBODY):
+                    known[task] = self._settled(task, beliefs)
         for drone, at_s in beliefs.heard_s.items():
             if at_s > heard_s.get(drone, -1.0) and drone != self.own:
                 heard_s[drone] = at_s

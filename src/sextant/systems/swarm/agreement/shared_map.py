@@ -66,20 +66,20 @@ class Layer:
             stamps_K=self.stamps_C[cells],
         )
 
-    def take(self, change: Change) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]:
-        """Take in a change; returns the cells that are new, and by how much the evidence of each
-        has grown. A change with a gap before it is refused.
+    def take(self, change: Change) -> tuple[npt.NDArray[np.int64], Values, Values] | None:
+        """Take in a change; returns the cells that are new, their values before, and now. A change
+        with a gap before it is refused, and one that brings nothing is passed over.
         """
         if change.after > self.upto or change.upto <= self.upto:
-            return np.empty(0, np.int64), np.empty(0, np.int16)
+            return None
         # All up to the own stamp is here already, and nothing after it.
-        newer = change.stamps_K > self.upto
+        newer = (change.stamps_K > self.upto).nonzero()[0]
+        self.upto = change.upto
         cells, values = change.cells_K[newer].astype(np.int64), change.values_K[newer]
-        more = _evidence(values) - _evidence(self.values_C[cells])
+        before = self.values_C[cells]
         self.values_C[cells] = values
         self.stamps_C[cells] = change.stamps_K[newer]
-        self.upto = change.upto
-        return cells, more
+        return cells, before, values
 
 
 class SharedMap:
@@ -123,13 +123,18 @@ class SharedMap:
         taken = []
         for change in changes:
             if change.source != self.own:
-                layer = self._layers.setdefault(change.source, Layer(self._num_cells))
-                taken.append(layer.take(change))
-                cells = taken[-1][0]
-                self.seen_C[cells[layer.values_C[cells] > MOST]] = True
+                layer = self._layers.get(change.source)
+                if layer is None:
+                    layer = self._layers[change.source] = Layer(self._num_cells)
+                fresh = layer.take(change)
+                if fresh is not None:
+                    taken.append(fresh)
         if taken:
-            cells_K, more_K = (np.concatenate(parts) for parts in zip(*taken, strict=True))
-            self._note(cells_K, more_K)
+            cells_K = np.concatenate([cells for cells, _, _ in taken])
+            before_K = np.concatenate([before for _, before, _ in taken])
+            values_K = np.concatenate([values for _, _, values in taken])
+            self.seen_C[cells_K[values_K > MOST]] = True
+            self._note(cells_K, _evidence(values_K) - _evidence(before_K))
 
     def versions(self) -> dict[int, int]:
         """Up to which stamp each drone's layer is known."""
@@ -174,6 +179,9 @@ def _evidence(values: Values) -> npt.NDArray[np.int16]:
     return np.asarray(_TABLE[values.view(np.uint8)])
 
 
+_WRITTEN = bytes(byte for byte in range(256) if abs(int(_TABLE[byte])) <= MOST)
+
+
 def is_evidence(values: Values) -> bool:
     """Whether these are values that `write` could have made."""
-    return not len(values) or int(np.abs(_evidence(values)).max()) <= MOST
+    return not values.tobytes().translate(None, _WRITTEN)

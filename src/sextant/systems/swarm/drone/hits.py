@@ -18,6 +18,7 @@ from sextant.systems.swarm.world.sensors import Readings
 _SCANS = 32
 _SQUARE_M = 0.12
 _SIDE = 256
+"""Squares along a side: a power of two, so that a mask finds the place on the torus."""
 _MEMORY_S = 1.5
 _STOOD_S = 0.4
 _NOW_S = 0.11
@@ -81,15 +82,15 @@ class Hits:
         # Before there is a past to compare with, everything may be about to move.
         stands_H = np.zeros(len(hits_H2), np.bool_)
         if self._old and len(hits_H2):
-            around_HA2 = (at_H2[:, None] + _AROUND) % _SIDE
-            stands_H = self._count_Q[around_HA2[..., 0] * _SIDE + around_HA2[..., 1]].any(axis=1)
+            around_AH2 = (at_H2 + _AROUND[:, None]) & (_SIDE - 1)
+            stands_H = self._count_Q[around_AH2[..., 0] * _SIDE + around_AH2[..., 1]].any(axis=0)
         self._late.append(
             _Scan(
                 at_s=now_s,
                 hits_H2=hits_H2,
                 drone_H=drone_H,
                 stands_H=stands_H,
-                squares_H=(at_H2 % _SIDE) @ (_SIDE, 1),
+                squares_H=(at_H2[:, 0] & (_SIDE - 1)) * _SIDE + (at_H2[:, 1] & (_SIDE - 1)),
                 walls_N2=hits_H2,
             )
         )

@@ -39,6 +39,7 @@ class Obstacles:
     def __init__(self, rule: SafetyRule, sensors: SensorRule) -> None:
         self._rule, self._sensors = rule, sensors
         self._hits = Hits()
+        self._reach: tuple[Sequence[Neighbour], Floats, Floats, Floats] | None = None
         self._hull_m = rule.radius_m + rule.margin_m + 3.0 * sensors.range_noise_m
         errors_m = 2.0 * (self._hull_m + rule.margin_m + sensors.position_error_m)
         self._near_m = max(_HEED_M, sensors.reach_m) + errors_m
@@ -71,14 +72,10 @@ class Obstacles:
         told = self._known(position_2, neighbours, now_s)
         if not told and not len(walls_M2) and not len(strangers_N2):
             return _NOTHING
-        offsets_L2 = np.concatenate([strangers_N2, *(offsets for offsets, _, _ in told)])
-        less_L = np.full(len(offsets_L2), self._hull_m + self._rule.margin_m)
-        fast_L = np.full(len(offsets_L2), self._rule.speed_m_s)
-        at = len(strangers_N2)
-        for offsets, less_m, fast_m_s in told:
-            less_L[at : at + len(offsets)] = less_m
-            fast_L[at : at + len(offsets)] = fast_m_s
-            at += len(offsets)
+        strange = (self._hull_m + self._rule.margin_m, self._rule.speed_m_s)
+        movers = [(x, y, *strange) for x, y in strangers_N2.tolist()] + told
+        movers_L4 = np.array(movers, np.float64).reshape(-1, 4)
+        offsets_L2, less_L, fast_L = movers_L4[:, :2], movers_L4[:, 2], movers_L4[:, 3]
         far_L = np.hypot(offsets_L2[:, 0], offsets_L2[:, 1])
         ways_L2 = offsets_L2 / np.maximum(far_L, 1e-9)[:, None]
         gaps_L = far_L - less_L
@@ -101,13 +98,13 @@ class Obstacles:
         margin is what it is there for. In a narrow corridor the middle is hardly far enough.
         """
         least_m = self._rule.radius_m + 3.0 * self._sensors.range_noise_m + _LEAST_SPARE_M
-        hull_m = float(np.clip(far_M.min(initial=np.inf), least_m, self._hull_m))
+        hull_m = min(max(float(far_M.min(initial=np.inf)), least_m), self._hull_m)
         return np.minimum(hull_m, far_M) - 1e-3
 
     def _known(
         self, position_2: Floats, neighbours: Sequence[Neighbour], now_s: float
-    ) -> list[tuple[Floats, float, float]]:
-        """Offsets of each neighbour, what hulls and errors take of them, and how fast it is.
+    ) -> list[tuple[float, float, float, float]]:
+        """Offsets (x, y) of each neighbour, what hulls and errors take of them, and how fast it is.
 
         By what the own rays hit of it; by its word alone where they hit nothing, or where it says
         more. Then it may have come nearer since, and both may err on where they are.
@@ -117,22 +114,23 @@ class Obstacles:
         offsets_N2 = self._hits.drones()
         whose_NB = self._whose(offsets_N2, neighbours, position_2, now_s)
         far_N = np.hypot(offsets_N2[:, 0], offsets_N2[:, 1])
+        nearest_B = np.where(whose_NB, far_N[:, None], np.inf).min(axis=0, initial=np.inf)
         hulls_m = 2.0 * (self._rule.radius_m + self._rule.margin_m + self._sensors.position_error_m)
-        movers = []
-        for column, other in enumerate(neighbours):
+        (x, y), movers = position_2.tolist(), list[tuple[float, float, float, float]]()
+        for column, (other, nearest_m) in enumerate(
+            zip(neighbours, nearest_B.tolist(), strict=True)
+        ):
             fast_m_s = other.fastest(now_s, self._rule.speed_m_s)
             less_m = hulls_m + fast_m_s * max(0.0, now_s - other.at_s)
-            offset_2 = other.position_2 - position_2
-            told_m = hypot(*offset_2.tolist()) - less_m
+            ox, oy = other.position_2.tolist()
+            told_m = hypot(ox - x, oy - y) - less_m
             if told_m > _HEED_M:
                 continue
-            mine_N = whose_NB[:, column]
-            nearest_m = float(far_N[mine_N].min(initial=np.inf))
             if told_m < nearest_m - self._hull_m - self._rule.margin_m < np.inf:
-                of_it = offsets_N2[mine_N & (far_N < nearest_m + 0.15)]
-                movers.append((of_it, self._hull_m + self._rule.margin_m, fast_m_s))
+                of_it = offsets_N2[whose_NB[:, column] & (far_N < nearest_m + 0.15)].tolist()
+                movers += [(*at, self._hull_m + self._rule.margin_m, fast_m_s) for at in of_it]
             else:
-                movers.append((offset_2[None], less_m, fast_m_s))
+                movers.append((ox - x, oy - y, less_m, fast_m_s))
         return movers
 
     def heeded(
@@ -143,8 +141,12 @@ class Obstacles:
         near = []
         for other in neighbours:
             ox, oy = other.position_2.tolist()
-            flown_m = other.fastest(now_s, most_m_s) * max(0.0, now_s - other.at_s)
-            if hypot(ox - x, oy - y) - flown_m < self._near_m:
+            far_m, age_s = hypot(ox - x, oy - y), max(0.0, now_s - other.at_s)
+            # Most are near as it is, or too far even for the fastest.
+            if far_m < self._near_m or (
+                far_m - most_m_s * age_s < self._near_m
+                and far_m - other.fastest(now_s, most_m_s) * age_s < self._near_m
+            ):
                 near.append(other)
         return near
 
@@ -158,14 +160,19 @@ class Obstacles:
         """Which hits may be of which neighbour, wherever it has flown since its word [N, B]."""
         if not neighbours or not len(offsets_N2):
             return np.zeros((len(offsets_N2), len(neighbours)), np.bool_)
-        ahead_B2 = np.array([n.position_2 for n in neighbours]) - position_2
-        flown_B = np.array(
-            [n.fastest(now_s, self._rule.speed_m_s) * (now_s - n.at_s) for n in neighbours]
-        )
-        off_m = self._rule.radius_m + 1.5 * self._sensors.position_error_m + _SAME_M
+        # Asked twice a tick: of all hits, and of those of now.
+        asked = self._reach
+        if asked is None or asked[0] is not neighbours or asked[1] is not position_2:
+            ahead_B2 = np.array([n.position_2.tolist() for n in neighbours]) - position_2
+            flown_B = np.array(
+                [n.fastest(now_s, self._rule.speed_m_s) * (now_s - n.at_s) for n in neighbours]
+            )
+            off_m = self._rule.radius_m + 1.5 * self._sensors.position_error_m + _SAME_M
+            asked = self._reach = neighbours, position_2, ahead_B2, (off_m + flown_B) ** 2
+        _, _, ahead_B2, square_B = asked
         across_NB = offsets_N2[:, :1] - ahead_B2[:, 0]
         up_NB = offsets_N2[:, 1:] - ahead_B2[:, 1]
-        return np.asarray(across_NB**2 + up_NB**2 < (off_m + flown_B) ** 2)
+        return np.asarray(across_NB**2 + up_NB**2 < square_B)
 
 
 def _push(offsets_N2: Floats, hull_m: float) -> Floats:
@@ -187,10 +194,12 @@ def _nearest_a_sector(offsets_M2: Floats, within_m: float) -> Floats:
     near = (square_M < within_m**2).nonzero()[0]
     if len(near) < 2:
         return np.asarray(offsets_M2[near])
-    near = near[square_M[near].argsort()]
-    ways_M = np.arctan2(offsets_M2[near, 1], offsets_M2[near, 0])
+    near_M2, square_M = offsets_M2[near], square_M[near]
+    ways_M = np.arctan2(near_M2[:, 1], near_M2[:, 0])
     sectors = np.floor(ways_M * (_SECTORS / (2 * np.pi))).astype(np.int64)
+    least = np.full(_SECTORS + 1, np.inf)
+    np.minimum.at(least, sectors, square_M)
+    nearest = (square_M == least[sectors]).nonzero()[0]
     first = np.full(_SECTORS + 1, -1)
-    # The last write to a sector stays, so the nearest is written last.
-    first[sectors[::-1]] = near[::-1]
-    return np.asarray(offsets_M2[first[first >= 0]])
+    first[sectors[nearest]] = nearest
+    return np.asarray(near_M2[first[first >= 0]])

@@ -6,6 +6,7 @@ Shape suffixes: C cells of the chart, W points of a way, S samples on a line.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from math import hypot, isfinite
 from typing import Any
@@ -32,13 +33,15 @@ class Ways:
         start: the cell.
         metres_C: to every cell.
         before_C: the cell before it on the way.
-        clear_C: known to be free, far from walls, and nobody stands there.
+        framed: where a drone may steer over, cells in a frame of one more on each side, in one row:
+            known to be free, far from walls, and nobody stands there, or off the chart. Its own
+            cell may be one that is too near a wall to plan through.
     """
 
     start: int
     metres_C: Floats
     before_C: Cells
-    clear_C: Bools
+    framed: Bools
 
     def path(self, cell: int) -> list[int]:
         """The cells from the start to a cell that can be reached."""
@@ -56,6 +59,8 @@ class Planner:
         self._sides = max(1, round(_SECTOR_M / chart.cell_m))
         rows, columns = np.divmod(np.arange(chart.num_cells), chart.columns)
         self._centres_C2 = chart.centres(np.arange(chart.num_cells))
+        self._origin_2 = np.array(chart.origin_m)
+        self._frame_2 = np.array((chart.columns, chart.rows), np.float64)
         self._roads = Roads(chart)
         self._clear: tuple[int, Bools] | None = None
         across = -(-chart.columns // self._sides)
@@ -71,15 +76,15 @@ class Planner:
         beside_C = np.zeros(self._chart.num_cells, np.bool_)
         for avoid_2 in avoid_N2:
             gaps_C2 = self._centres_C2 - avoid_2
-            beside_C |= (gaps_C2**2).sum(axis=1) <= avoid_m**2
+            beside_C |= gaps_C2[:, 0] ** 2 + gaps_C2[:, 1] ** 2 <= avoid_m**2
         start = self._nearest(position_2, passable_C)
         metres_C, before_C = self._roads.shortest(passable_C, start, beside_C)
-        return Ways(
-            start=start,
-            metres_C=metres_C,
-            before_C=before_C,
-            clear_C=passable_C & ~beside_C,
-        )
+        clear_C = passable_C & ~beside_C
+        clear_C[start] = True
+        rows, columns = self._chart.rows, self._chart.columns
+        framed = np.ones((rows + 2, columns + 2), np.bool_)
+        framed[1:-1, 1:-1] = clear_C.reshape(rows, columns)
+        return Ways(start=start, metres_C=metres_C, before_C=before_C, framed=framed.ravel())
 
     def work(self, ways: Ways) -> Cells:
         """Cells that can be flown to and are worth it: not seen yet, or beside the unknown."""
@@ -115,11 +120,13 @@ class Planner:
         count = int(too_far.argmax()) if too_far.any() else len(points_W2)
         if not count:
             return np.asarray(points_W2[0])
-        along_S = np.linspace(0.0, 1.0, max(2, int(4 * far_W[:count].max() / self._chart.cell_m)))
-        cells_WS = self._chart.cells(position_2 + along_S[:, None] * gaps_W2[:count, None])
-        # Its own cell may be one that is too near a wall to plan through.
-        clear_WS = ways.clear_C[cells_WS] | (cells_WS < 0) | (cells_WS == ways.start)
-        seen = np.flatnonzero(clear_WS.all(axis=1))
+        along_S = _parts(max(2, int(4 * far_W[:count].max() / self._chart.cell_m)))
+        points_WS2 = position_2 + along_S[:, None] * gaps_W2[:count, None]
+        at_WS2 = np.floor((points_WS2 - self._origin_2) / self._chart.cell_m)
+        at_WS2 = np.minimum(np.maximum(at_WS2, -1.0), self._frame_2).astype(np.int64)
+        across = self._chart.columns + 2
+        clear_WS = ways.framed[(at_WS2[..., 1] + 1) * across + (at_WS2[..., 0] + 1)]
+        seen = clear_WS.all(axis=1).nonzero()[0]
         return np.asarray(points_W2[seen[-1] if len(seen) else 0])
 
     def _points(self, ways: Ways, cell: int) -> Floats:
@@ -163,6 +170,14 @@ class Planner:
         cells = np.flatnonzero(passable_C)
         gaps = np.hypot(*(self._centres_C2[cells] - position_2).T)
         return int(cells[gaps.argmin()])
+
+
+@lru_cache(maxsize=64)
+def _parts(count: int) -> Floats:
+    """So many points on a line, as parts of it; not to be written to."""
+    parts = np.linspace(0.0, 1.0, count)
+    parts.setflags(write=False)
+    return parts
 
 
 def _ndimage() -> Any:

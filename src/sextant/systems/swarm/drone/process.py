@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sextant.axes import Axis
 from sextant.fleet import wire
 from sextant.fleet.ledger import Ledger
 from sextant.systems.swarm.drone.chart import Chart
+from sextant.systems.swarm.drone.perception import OnnxDetector
 from sextant.systems.swarm.drone.pilot import Act, Phase, Pilot, PilotRule
 from sextant.systems.swarm.drone.safety import SafetyRule
 from sextant.systems.swarm.drone.telling import telling
@@ -43,6 +44,24 @@ _FRESH_S, _FRESH_PERIODS = 1.5, 6.0
 _HELLO_S = 0.2
 _TELL_TICKS = 8
 _LAST_WORDS = 5
+_WARM_TICKS, _BESIDE_M = 24, 1.5
+_MOST_WORDS = 1024
+"""Of peers may wait; who does not listen for so long hears the newest."""
+
+
+class _Stage:
+    """Opened around a stage; one object serves all its ticks, for a tick opens six of them."""
+
+    def __init__(self, axis: Axis, ledger: Ledger, took_s: list[float]) -> None:
+        self._axis, self._ledger, self._took_s = axis, ledger, took_s
+        self._begun_s = self._begun_cpu_s = 0.0
+
+    def __enter__(self) -> None:
+        self._begun_s, self._begun_cpu_s = time.perf_counter(), time.thread_time()
+
+    def __exit__(self, *_: object) -> None:
+        self._ledger.charge(self._axis, busy_s=time.thread_time() - self._begun_cpu_s)
+        self._took_s.append(time.perf_counter() - self._begun_s)
 
 
 class Books:
@@ -51,6 +70,9 @@ class Books:
     def __init__(self) -> None:
         self.ledger = Ledger()
         self.stages_s: dict[str, list[float]] = {name: [] for name in _AXES}
+        self._stages = {
+            name: _Stage(_AXES[name], self.ledger, took_s) for name, took_s in self.stages_s.items()
+        }
         self.loops_s: list[float] = []
         self.missed = 0
         self.words = 0
@@ -61,13 +83,9 @@ class Books:
         """From here on, what a mission costs; what it took to start is not of it."""
         self._begun_cpu_s = time.process_time()
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Opened around a stage."""
-        begun_s = time.perf_counter()
-        with self.ledger.busy(_AXES[name]):
-            yield
-        self.stages_s[name].append(time.perf_counter() - begun_s)
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """To be opened around a stage."""
+        return self._stages[name]
 
     def figures(self) -> dict[str, Any]:
         """What they come to."""
@@ -89,24 +107,21 @@ class Books:
 
 
 class Mailbox:
-    """Words of peers that came since the last tick; some are dropped, to try out a bad link."""
+    """Words of peers that came since the last tick; some are dropped, to try out a bad link.
 
-    def __init__(self, loss: float, seed: int) -> None:
+    They wait on the wire's side: none interrupts a tick, nor is the interpreter woken for each.
+    """
+
+    def __init__(self, session: Any, key: str, loss: float, seed: int) -> None:
         self._loss, self._stream = loss, np.random.default_rng(seed)
-        self._words: list[bytes] = []
-        self._lock = threading.Lock()
-
-    def hear(self, sample: Any) -> None:
-        """Take in a word."""
-        wire.settle()
-        with self._lock:
-            if self._stream.random() >= self._loss:
-                self._words.append(sample.payload.to_bytes())
+        self._waiting = session.declare_subscriber(key, wire.newest(_MOST_WORDS))
 
     def empty(self) -> list[bytes]:
         """All words, each once."""
-        with self._lock:
-            words, self._words = self._words, []
+        words = []
+        while (sample := self._waiting.try_recv()) is not None:
+            if self._stream.random() >= self._loss:
+                words.append(sample.payload.to_bytes())
         return words
 
 
@@ -116,13 +131,10 @@ def run_drone(orders: DroneOrders) -> None:
     warm(pilot_rule(orders))
     session = wire.peer(orders.listen, orders.peers)
     try:
-        mailbox = Mailbox(orders.loss, orders.seed)
+        mailbox = Mailbox(session, keys.words, orders.loss, orders.seed)
         pilot = Pilot(pilot_rule(orders))
         vehicle = WireVehicle(session, keys, orders.name)
-        hearing = [
-            session.declare_subscriber(keys.words, wire.direct(mailbox.hear)),
-            session.declare_subscriber(keys.abort, wire.direct(lambda _sample: pilot.abort())),
-        ]
+        hearing = session.declare_subscriber(keys.abort, wire.direct(lambda _sample: pilot.abort()))
         books = Books()
 
         def speak(key: str, body: bytes) -> None:
@@ -137,19 +149,26 @@ def run_drone(orders: DroneOrders) -> None:
 
 
 def warm(rule: PilotRule) -> None:
-    """Load on the ground all that a tick needs: who loads it in the air misses deadlines there."""
-    pilot = Pilot(rule)
-    for tick in range(2):
-        readings = Readings(
-            at_s=tick * rule.period_s,
-            position_2=rule.home_2,
-            velocity_2=np.zeros(2),
-            turn=0.0,
-            ranges_R=np.full(rule.sensors.rays, np.inf),
-            patch_PP=np.zeros((rule.camera.pixels, rule.camera.pixels), np.float32),
-            battery=1.0,
-        )
-        pilot.tick(readings, [])
+    """Load on the ground all that a tick needs: who loads it in the air misses deadlines there.
+
+    Some ticks beside a peer and a wall, for the interpreter too is slower at what is new to it.
+    """
+    detector = OnnxDetector(rule.camera)
+    pilot, peer = Pilot(rule, detector), Pilot(replace(rule, name=rule.name + 1), detector)
+    readings = Readings(
+        at_s=0.0,
+        position_2=rule.home_2,
+        velocity_2=np.zeros(2),
+        turn=0.0,
+        ranges_R=np.where(np.arange(rule.sensors.rays) % 3, np.inf, 1.5),
+        patch_PP=np.zeros((rule.camera.pixels, rule.camera.pixels), np.float32),
+        battery=1.0,
+    )
+    for tick in range(_WARM_TICKS):
+        readings = replace(readings, at_s=tick * rule.period_s)
+        beside = replace(readings, position_2=rule.home_2 + _BESIDE_M)
+        word = peer.tick(beside, []).word
+        pilot.tick(readings, [] if word is None else [word])
 
 
 def pilot_rule(orders: DroneOrders) -> PilotRule:
@@ -179,11 +198,11 @@ def _fly(
 ) -> None:
     """The loop. What it decides too late is not flown: the drone stops instead."""
     keys = Keys(orders.mission)
-    begun = begin(vehicle, orders, speak)
-    if begun is None:
-        return
+    # On the ground still: sixteen who tidy up at the same time would hold up their first ticks.
     gc.collect()
     gc.freeze()
+    if begin(vehicle, orders, speak) is None:
+        return
     seen_C = np.zeros(pilot.rule.chart.num_cells, np.bool_)
     heard_s, ticks = time.monotonic(), 0
     books.begin()

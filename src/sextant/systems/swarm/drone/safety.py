@@ -87,9 +87,7 @@ class SafetyRule:
     def extents_m(self, velocities_K2: Floats, ways_L2: Floats) -> Floats:
         """How far the ways to a stop lead along unit vectors [K, L]; 0 for those that lead away."""
         speeds_K = _lengths(velocities_K2)
-        ways_K2 = velocities_K2 / np.maximum(speeds_K, 1e-9)[:, None]
-        along_KL = np.maximum(ways_K2 @ ways_L2.T, 0.0)
-        return np.asarray(self.stopping_m(speeds_K)[:, None] * along_KL)
+        return _along(velocities_K2, speeds_K, self.stopping_m(speeds_K), ways_L2)
 
     def speed_to_stop_in(self, metres: float) -> float:
         """The highest speed, in steps of 0.1 m/s, whose way to a stop is no longer."""
@@ -126,11 +124,17 @@ class Bounds:
         along the swerve from that to a stop, which may take it nearer than either velocity alone.
         """
         speeds_K = _lengths(velocities_K2)
+        stops_K = rule.stopping_m(speeds_K)
         worst_K = np.full(len(speeds_K), -np.inf)
         if len(self.ways_L2):
-            over_K = (rule.extents_m(velocities_K2, self.ways_L2) - self.gaps_L).max(axis=1)
+            extents_KL = _along(velocities_K2, speeds_K, stops_K, self.ways_L2)
+            over_K = (extents_KL - self.gaps_L).max(axis=1)
             # The proof for what may move knows no smaller breach.
             worst_K = np.where(over_K > _NOTHING_M, np.inf, over_K)
+            if worst_K.min() == np.inf:
+                return worst_K
+        if not len(self.points_M2):
+            return worst_K
         fastest_m_s = float(speeds_K.max())
         if going is not None:
             fastest_m_s = max(fastest_m_s, _length(going.velocity_2), _length(going.setpoint_2))
@@ -140,13 +144,14 @@ class Bounds:
         if not len(near):
             return np.asarray(worst_K)
         points_M2, hulls_M = self.points_M2[near], self.hulls_M[near]
-        straight_K2 = _scaled(velocities_K2, rule.stopping_m(speeds_K))
+        straight_K2 = _scaled(velocities_K2, speeds_K, stops_K)
         worst_K = np.maximum(worst_K, _touch(points_M2, hulls_M, _NOWHERE, straight_K2))
         if going is None:
             return np.asarray(worst_K)
         from_2, velocity_2 = rule.swerve(going.velocity_2, going.setpoint_2[None], rule.late_s)
         bend_K2, after_K2 = rule.swerve(velocity_2[0], velocities_K2, rule.react_s - rule.late_s)
-        rest_K2 = _scaled(after_K2, rule.braking_m(_lengths(after_K2)))
+        slower_K = _lengths(after_K2)
+        rest_K2 = _scaled(after_K2, slower_K, rule.braking_m(slower_K))
         hulls_M = hulls_M - _SWERVE_M
         worst_K = np.maximum(worst_K, _touch(points_M2, hulls_M, from_2, bend_K2))
         return np.asarray(
@@ -240,9 +245,15 @@ def _lengths(vectors_K2: Floats) -> Floats:
     return np.asarray(np.hypot(vectors_K2[:, 0], vectors_K2[:, 1]))
 
 
-def _scaled(vectors_K2: Floats, lengths_K: Floats) -> Floats:
-    """Vectors of the same directions and other lengths."""
-    return np.asarray(vectors_K2 * (lengths_K / np.maximum(_lengths(vectors_K2), 1e-9))[:, None])
+def _scaled(vectors_K2: Floats, before_K: Floats, lengths_K: Floats) -> Floats:
+    """Vectors of the same directions and other lengths than before."""
+    return np.asarray(vectors_K2 * (lengths_K / np.maximum(before_K, 1e-9))[:, None])
+
+
+def _along(velocities_K2: Floats, speeds_K: Floats, stops_K: Floats, ways_L2: Floats) -> Floats:
+    """How far ways to a stop of such lengths lead along unit vectors [K, L]."""
+    ways_K2 = velocities_K2 / np.maximum(speeds_K, 1e-9)[:, None]
+    return np.asarray(stops_K[:, None] * np.maximum(ways_K2 @ ways_L2.T, 0.0))
 
 
 def _turns() -> Floats:

@@ -72,7 +72,7 @@ class DroneOrders(_Orders):
     """
 
     mission: int
-    name: int = Field(ge=0)
+    name: int = Field(ge=0, le=0xFFFF)
     home_m: Point
     chart: ChartOrders
     listen: str

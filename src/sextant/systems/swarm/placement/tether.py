@@ -97,6 +97,8 @@ def run_tethered(orders: DroneOrders) -> None:
         ]
         if not answers.ready.wait(READY_S):
             raise EngineError("no brain came")
+        gc.collect()
+        gc.freeze()
         if begin(vehicle, orders, session.put) is not None:
             lost = _fly(orders, vehicle, answers, link, books, session)
             if orders.report:
@@ -116,8 +118,6 @@ def _fly(
     session: Any,
 ) -> bool:
     """The loop; returns whether it landed because nobody answered."""
-    gc.collect()
-    gc.freeze()
     keys = Keys(orders.mission)
     sensed_s, in_vain = time.monotonic(), 0
     while not answers.landing and time.monotonic() - sensed_s < BLIND_S:

@@ -65,6 +65,15 @@ class Layer:
         metres: Floats = ndimage.distance_transform_edt(~framed)[1:-1, 1:-1] * self.cell_m
         return metres
 
+    @cached_property
+    def framed_clearance(self) -> tuple[Floats, Floats, int]:
+        """The clearance in a frame of blocked cells, in one row; the last column and row of the
+        frame, and how many columns it has.
+        """
+        framed = np.pad(self.clearance_RC, 1, constant_values=0.0)
+        rows, columns = self.blocked_RC.shape
+        return framed.ravel(), np.array((columns, rows), np.float64), columns + 2
+
     def cells(self, points_N2: Floats) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The rows and columns of points (they may lie outside)."""
         at_N2 = np.floor((points_N2 - np.asarray(self.origin_m)) / self.cell_m).astype(np.int64)

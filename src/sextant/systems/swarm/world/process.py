@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,28 +23,34 @@ _FRAME_TICKS = 4
 _READY_S = 60.0
 _STALE_PERIODS = 2.5
 _DEAD_S, _DEAD_PERIODS = 1.5, 4.0
+_MOST_TOLD = 4096
+"""Orders of drones may wait; they are taken in many times a period."""
 
 
 class Autopilots:
     """What each drone was told to do last; who hears nothing new for two periods stops."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    def __init__(self, session: Any, keys: Keys) -> None:
+        self._told = session.declare_subscriber(keys.act(), wire.newest(_MOST_TOLD))
+        self._hellos = session.declare_subscriber(keys.hello, wire.newest(_MOST_TOLD))
         self._orders: dict[int, tuple[float, tuple[float, float]]] = {}
         self._landing: set[int] = set()
-        self.ready: set[int] = set()
+        self._ready: set[int] = set()
 
-    def hello(self, sample: Any) -> None:
-        """A drone is there."""
-        with self._lock:
-            self.ready.add(int(unpack(sample.payload.to_bytes())[0]))
+    def ready(self) -> int:
+        """How many drones are there."""
+        while (sample := self._hellos.try_recv()) is not None:
+            self._ready.add(int(unpack(sample.payload.to_bytes())[0]))
+        return len(self._ready)
 
-    def hear(self, sample: Any) -> None:
-        """A drone's setpoint, or its order to land."""
-        wire.settle()
-        drone = int(str(sample.key_expr).rsplit("/", 1)[1])
-        made_from_s, (u, v), lands = unpack(sample.payload.to_bytes())
-        with self._lock:
+    def hear(self) -> None:
+        """Take in the setpoints, and orders to land, that have come since the last time."""
+        while (sample := self._told.try_recv()) is not None:
+            try:
+                drone = int(str(sample.key_expr).rsplit("/", 1)[1])
+                made_from_s, (u, v), lands = unpack(sample.payload.to_bytes())
+            except (TypeError, ValueError):
+                continue
             if lands:
                 self._landing.add(drone)
             self._orders[drone] = (made_from_s, (u, v))
@@ -53,23 +58,20 @@ class Autopilots:
     def setpoints(self, count: int, now_s: float, stale_s: float) -> np.ndarray:
         """What each flies by now."""
         setpoints_N2 = np.zeros((count, 2))
-        with self._lock:
-            for drone, (made_from_s, setpoint) in self._orders.items():
-                if now_s - made_from_s <= stale_s:
-                    setpoints_N2[drone] = setpoint
+        for drone, (made_from_s, setpoint) in self._orders.items():
+            if now_s - made_from_s <= stale_s:
+                setpoints_N2[drone] = setpoint
         return setpoints_N2
 
     def landing(self) -> set[int]:
         """Those that were told to land."""
-        with self._lock:
-            return set(self._landing)
+        return set(self._landing)
 
     def silent(self, since_s: float) -> set[int]:
         """Those that flew, and whose last setpoint is from readings of before a time of the world;
         a machine that stands still for a while loses nobody.
         """
-        with self._lock:
-            return {d for d, (made_from_s, _) in self._orders.items() if made_from_s < since_s}
+        return {d for d, (made_from_s, _) in self._orders.items() if made_from_s < since_s}
 
 
 def run_world(orders: WorldOrders) -> None:
@@ -83,28 +85,25 @@ def run_world(orders: WorldOrders) -> None:
     world = World(grid, WorldRule(seed=orders.seed), starts_N2, targets_T2)
     for drone, share in orders.charge.items():
         world.bodies.battery_N[drone] = share
-    keys, pilots = Keys(orders.mission), Autopilots()
+    # What the first rays would wait for, and all drones with them.
+    _ = world.layer.framed_clearance
     session = wire.peer(orders.listen, [])
     try:
-        hearing = [
-            session.declare_subscriber(keys.hello, wire.direct(pilots.hello)),
-            session.declare_subscriber(keys.act(), wire.direct(pilots.hear)),
-        ]
+        pilots = Autopilots(session, Keys(orders.mission))
         _await(pilots, len(starts_N2))
         begun_cpu_s = time.process_time()
         lost = _run(world, pilots, orders, session)
         cpu_s = time.process_time() - begun_cpu_s
         publish(Path(orders.result), _result(world, lost, cpu_s))
-        del hearing
     finally:
         session.close()
 
 
 def _await(pilots: Autopilots, count: int) -> None:
     until_s = time.monotonic() + _READY_S
-    while len(pilots.ready) < count:
+    while pilots.ready() < count:
         if time.monotonic() > until_s:
-            raise EngineError(f"{count - len(pilots.ready)} of {count} drones did not come")
+            raise EngineError(f"{count - pilots.ready()} of {count} drones did not come")
         time.sleep(0.02)
 
 
@@ -124,6 +123,7 @@ def _run(world: World, pilots: Autopilots, orders: WorldOrders, session: Any) ->
             _tell(world, drones, (tick + part) % _FRAME_TICKS == 0, session, keys)
             next_s += period_s / SUB_TICKS
             time.sleep(max(0.0, next_s - time.monotonic()))
+            pilots.hear()
             stale_s = _STALE_PERIODS * period_s
             world.step(pilots.setpoints(count, world.now_s, stale_s), period_s / SUB_TICKS)
         # Who cannot keep up does not race to catch up: time passes more slowly.

@@ -70,7 +70,7 @@ class Readings:
 
 def bounded_normal(stream: np.random.Generator, shape: int, deviation: float) -> Floats:
     """Normal errors, those beyond three deviations cut to three."""
-    return np.clip(stream.standard_normal(shape), -3.0, 3.0) * deviation
+    return np.minimum(np.maximum(stream.standard_normal(shape), -3.0), 3.0) * deviation
 
 
 class Drift:

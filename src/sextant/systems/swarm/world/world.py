@@ -18,6 +18,7 @@ from sextant.systems.swarm.world.rays import cast, cast_at_discs, fan
 from sextant.systems.swarm.world.sensors import Drift, Readings, SensorRule, bounded_normal
 
 _STEP_S = 0.01
+_FAR_M, _SPARE_M = 1e9, 1e-3
 # Names of random streams: each drone's wind, sensors and camera have one of their own, so that no
 # reading depends on who else was asked for one.
 _GROUND, _WIND, _SENSORS, _CAMERA, _DRIFT = range(5)
@@ -99,18 +100,26 @@ class World:
         rule, at_N2 = self.rule.sensors, self.bodies.positions_N2
         starts_M2 = np.repeat(at_N2[list(drones)], rule.rays, axis=0)
         ways_M2 = np.tile(fan(rule.rays, self._turn()), (len(drones), 1))
-        walls_M = cast(self.layer, starts_M2, ways_M2, rule.reach_m)
-        others_MK2 = np.repeat(self._others(drones), rule.rays, axis=0)
-        drones_M = cast_at_discs(starts_M2, ways_M2, others_MK2, self.rule.radius_m)
-        ranges_M = np.minimum(walls_M, np.where(drones_M <= rule.reach_m, drones_M, np.inf))
+        ranges_M = cast(self.layer, starts_M2, ways_M2, rule.reach_m)
+        others_NK2 = self._others(drones)
+        if others_NK2.size:
+            others_MK2 = np.repeat(others_NK2, rule.rays, axis=0)
+            drones_M = cast_at_discs(starts_M2, ways_M2, others_MK2, self.rule.radius_m)
+            drones_M[drones_M > rule.reach_m] = np.inf
+            ranges_M = np.minimum(ranges_M, drones_M)
         return ranges_M.reshape(len(drones), rule.rays)
 
     def _others(self, drones: Sequence[int]) -> Floats:
-        """Where the others fly, a row a drone [N, N, 2]; who has landed, and it itself, far off."""
-        others = np.repeat(self.bodies.positions_N2[None], len(drones), axis=0)
-        others[:, ~self.flying_N] = np.inf
-        others[np.arange(len(drones)), list(drones)] = np.inf
-        return np.where(np.isfinite(others), others, 1e9)
+        """Where others fly that some ray may reach, a row a drone [N, K, 2]; it itself far off."""
+        at_N2, reach_m = self.bodies.positions_N2, self.rule.sensors.reach_m + self.rule.radius_m
+        to_NK2 = at_N2 - at_N2[list(drones), None]
+        near_NK = to_NK2[..., 0] ** 2 + to_NK2[..., 1] ** 2 < (reach_m + _SPARE_M) ** 2
+        near_NK[:, ~self.flying_N] = False
+        near_NK[np.arange(len(drones)), list(drones)] = False
+        near_K = near_NK.any(axis=0)
+        others_NK2 = np.repeat(at_N2[None, near_K], len(drones), axis=0)
+        others_NK2[~near_NK[:, near_K]] = _FAR_M
+        return others_NK2
 
     def _turn(self) -> float:
         """The sensor's angle: by the golden ratio, so that rays soon have been everywhere."""
