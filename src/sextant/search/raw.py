@@ -22,6 +22,7 @@ from sextant.errors import InputError
 from sextant.search.effort import FACTOR, MAPPED
 from sextant.search.wire import Floats, Ordinals
 
+_MOST_BYTES = 1 << 19
 _LEAST_K = 10
 """A refinement that is tuned at ten hits keeps as many candidates for fewer."""
 
@@ -74,9 +75,15 @@ class Refinement:
     def scores(self, queries_QD: Floats, rows_QC: Ordinals) -> Floats:
         """The inner products of candidates with their queries [Q, C]; nonsense for row -1."""
         scores_QC: Floats = np.empty(rows_QC.shape, np.float32)
-        # A query at a time: the candidates of a whole batch would be megabytes, of every thread.
-        for query_D, rows_C, scores_C in zip(queries_QD, rows_QC, scores_QC, strict=True):
-            scores_C[:] = products(self.raw.rows(np.maximum(rows_C, 0)), query_D)
+        num, dims = rows_QC.shape[1], queries_QD.shape[1]
+        # Some queries at a time: the candidates of a batch may be megabytes, of every thread.
+        step = max(1, _MOST_BYTES // max(1, 4 * num * dims))
+        for start in range(0, len(queries_QD), step):
+            some = slice(start, start + step)
+            rows_SC = rows_QC[some]
+            vectors_RD = self.raw.rows(np.maximum(rows_SC, 0).ravel())
+            vectors_SCD = vectors_RD.reshape(*rows_SC.shape, dims)
+            scores_QC[some] = products(vectors_SCD, queries_QD[some, None, :])
         return scores_QC
 
 
