@@ -213,8 +213,13 @@ def _fly_processes(
             try:
                 figures = flight.watch(each)
             except KeyboardInterrupt:
+
+                def down(frame: dict[str, Any]) -> None:
+                    flight.abort()  # Once more each time: drones that only start hear none before.
+                    each(frame)
+
                 flight.abort()
-                flight.watch(each)
+                flight.watch(down)
                 raise
             record.add({"kind": "end", **figures})
     finally:

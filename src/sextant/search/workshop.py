@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sextant.errors import InputError
 from sextant.search.generations import BUILDING, GENERATIONS
-from sextant.search.manifest import MANIFEST, MANIFESTS
+from sextant.search.manifest import FORMAT, MANIFEST, MANIFESTS
 
 
 class OccupiedError(InputError):
@@ -30,8 +30,8 @@ _BETWEEN_TRIES_S = 0.1
 def workshop(index_dir: Path, wait_s: float = 0.0) -> Iterator[Path]:
     """The folder for work in progress, held by this process alone; made if absent.
 
-    What a kill leaves is gone on from; input that is refused leaves nothing in a folder that was
-    empty.
+    What a kill leaves is gone on from; input that is refused leaves only the lock in a folder that
+    was empty.
 
     Args:
         index_dir: where the index lives; made if absent.
@@ -64,7 +64,6 @@ def workshop(index_dir: Path, wait_s: float = 0.0) -> Iterator[Path]:
         except InputError:
             if is_new:
                 shutil.rmtree(folder)
-                (index_dir / _LOCK).unlink()
             raise
 
 
@@ -80,8 +79,17 @@ def _check(index_dir: Path) -> bool:
         return True
     except NotADirectoryError:
         raise InputError("a file, not a folder for an index", where=str(index_dir)) from None
-    began = _LOCK in names and names <= _OURS
-    if names and MANIFEST not in names and not began:
+    began = _LOCK in names and names <= _OURS | {MANIFEST}
+    if names and not began and not _is_index(index_dir):
         hint = "another folder for the index: it would clear away what it does not know"
         raise InputError("holds something else already", where=str(index_dir), hint=hint)
     return not names
+
+
+def _is_index(index_dir: Path) -> bool:
+    """Whether its manifest is of an index, and not of a web page, say, that has one too."""
+    try:
+        text = (index_dir / MANIFEST).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return f'"{FORMAT.split("/")[0]}/' in text

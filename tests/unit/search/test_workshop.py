@@ -12,7 +12,9 @@ from sextant.search.manifest import MANIFEST
 from sextant.search.workshop import workshop
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "building/a.txt", "manifests/c.json"])
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "building/a.txt", "manifests/c.json", "manifest.json"]
+)
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path, name: str) -> None:
     kept = tmp_path / name
     kept.parent.mkdir(exist_ok=True)
@@ -45,8 +47,8 @@ def end_there(folder: Path, error: BaseException) -> None:
 def test_refused_input_leaves_nothing_where_nothing_was(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no text"):
         end_there(tmp_path, InputError("no text"))
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / MANIFEST).write_text("{}")
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    (tmp_path / MANIFEST).write_text('{"format": "sextant-index/1"}')
     with pytest.raises(InputError, match="no text"):
         end_there(tmp_path, InputError("no text"))
     assert (tmp_path / BUILDING / "vectors").exists()

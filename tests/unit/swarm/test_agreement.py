@@ -1,6 +1,8 @@
 """Agreement: whatever is lost, doubled or late, all come to the same map and the same tasks."""
 
 import itertools
+import math
+import struct
 
 import msgpack
 import numpy as np
@@ -103,9 +105,24 @@ def test_a_word_comes_back_as_it_was_said_and_half_of_one_is_none() -> None:
     for end in range(0, len(body), 7):
         with pytest.raises(InputError):
             Word.unpack(body[:end], CELLS)
-    cut = msgpack.packb({**msgpack.unpackb(body), "claims": b"12345"})
-    with pytest.raises(InputError):
-        Word.unpack(cut, CELLS)
+    told = msgpack.unpackb(body)
+    who, (promise, rank, way) = told["who"], told["flies"]
+    for hostile in (
+        {"claims": b"12345"},
+        {"claims": struct.pack("<Iid", 4, 3, math.nan)},
+        {"heard": struct.pack("<Hd", 4, math.inf)},
+        {"who": [70_000, *who[1:]]},
+        {"who": [1e300, *who[1:]]},
+        {"flies": [-1.0, rank, way]},
+        {"flies": [promise, rank, [[0.0, 0.0]] * 50_000]},
+        {"changes": [[70_000, 0, 0, b"", b"", b""]]},
+        {"changes": [[2, 0, 1 << 32, b"", b"", b""]]},
+        {"targets": [[2, 1e300, 0.0, 0.0, 1]]},
+        {"targets": [[2, 0, 1e308, 0.0, 1]]},
+        {"targets": [[2, 0, 0.0, 0.0, "9" * 40]]},
+    ):
+        with pytest.raises(InputError):
+            Word.unpack(msgpack.packb({**told, **hostile}), CELLS)
 
 
 def test_a_change_with_a_gap_before_it_is_refused() -> None:

@@ -55,9 +55,9 @@ class Recipe:
             raise InputError(f"{self.learning_rate}", where="--learning-rate", hint=hint)
         if self.warmup_steps < 0:
             raise InputError(f"at least 0, not {self.warmup_steps}", where="--warmup")
-        shares = (self.last_share, *self.betas)
-        if not all(0.0 <= share <= 1.0 for share in shares):
-            raise InputError(f"from 0 to 1, not {shares}", where="recipe.last_share, betas")
+        if not (0.0 <= self.last_share <= 1.0 and all(0.0 <= beta < 1.0 for beta in self.betas)):
+            what = f"from 0 to 1, not {self.last_share}, {self.betas}"
+            raise InputError(what, where="recipe.last_share, betas")
         for name in ("weight_decay", "clip"):
             if not 0.0 <= getattr(self, name) < math.inf:
                 raise InputError(f"at least 0, not {getattr(self, name)}", where=f"recipe.{name}")

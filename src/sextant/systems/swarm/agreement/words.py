@@ -21,6 +21,8 @@ from sextant.systems.swarm.agreement.targets import Estimate
 MOST_BYTES = 1 << 20
 _VERSION, _HEARD = struct.Struct("<HI"), struct.Struct("<Hd")
 _CLAIM, _NOBODY = struct.Struct("<Iid"), -1
+_MOST_NAME, _MOST_NUMBER, _MOST_SIGHTINGS = 0xFFFF, 0xFFFFFFFF, 1_000_000
+_FARTHEST_M, _MOST_POINTS = 1e7, 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +85,8 @@ class Word:
                 versions=None if versions is None else dict(_VERSION.iter_unpack(versions)),
                 beliefs=_beliefs(told, speaker),
                 estimates={
-                    (int(s), int(i)): _estimate(x, y, n) for s, i, x, y, n in told["targets"]
+                    (_whole(s, _MOST_NAME), _whole(i, _MOST_NUMBER)): _estimate(x, y, n)
+                    for s, i, x, y, n in told["targets"]
                 },
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -106,10 +109,12 @@ def _speaker(told: Any) -> Neighbour:
     name, at_s, x, y, u, v, landed = told["who"]
     promise, rank, way = told["flies"]
     _check(at_s, x, y, u, v, rank, 0.0 if promise is None else promise)
+    if len(way) > _MOST_POINTS or (promise is not None and promise < 0.0):
+        raise ValueError("a way or a promise out of bounds")
     points = tuple((float(x), float(y)) for x, y in way)
     _check(*chain(*points))
     return Neighbour(
-        name=int(name),
+        name=_whole(name, _MOST_NAME),
         at_s=float(at_s),
         position_2=np.array((x, y), np.float64),
         velocity_2=np.array((u, v), np.float64),
@@ -133,9 +138,11 @@ def _packed(change: Change) -> list[Any]:
 
 def _unpacked(told: Any, num_cells: int) -> Change:
     source, after, upto, cells, values, stamps = told
+    source, upto = _whole(source, _MOST_NAME), _whole(upto, _MOST_NUMBER)
+    after = _whole(after, upto)
     cells_K = np.frombuffer(cells, "<u4")
     values_K = np.frombuffer(values, np.int8)
-    stamps_K = np.frombuffer(stamps, "<u4").astype(np.int64) + int(after)
+    stamps_K = np.frombuffer(stamps, "<u4").astype(np.int64) + after
     if not len(cells_K) == len(values_K) == len(stamps_K):
         raise ValueError("a change whose parts differ in length")
     # Most have few cells, for which a set is quicker than an array.
@@ -144,14 +151,12 @@ def _unpacked(told: Any, num_cells: int) -> Change:
         raise ValueError("a change outside the chart")
     if len(set(numbers)) < len(numbers) or not is_evidence(values_K):
         raise ValueError("a cell twice, or evidence beyond its bounds")
-    if not 0 <= int(after) <= int(upto) or (
-        len(stamps_K) and np.maximum.reduce(stamps_K) > int(upto)
-    ):
+    if len(stamps_K) and np.maximum.reduce(stamps_K) > upto:
         raise ValueError("stamps that do not rise")
     return Change(
-        source=int(source),
-        after=int(after),
-        upto=int(upto),
+        source=source,
+        after=after,
+        upto=upto,
         cells_K=cells_K.view(np.int32),
         values_K=values_K,
         stamps_K=stamps_K,
@@ -166,17 +171,26 @@ def _beliefs(told: Any, speaker: Neighbour) -> Beliefs | None:
         for task, winner, bid in _CLAIM.iter_unpack(told["claims"])
     }
     heard_s = dict(_HEARD.iter_unpack(told["heard"]))
+    _check(*heard_s.values(), *(claim.bid for claim in claims.values()))
     return Beliefs(sender=speaker.name, at_s=speaker.at_s, claims=claims, heard_s=heard_s)
 
 
 def _check(*numbers: Any) -> None:
     if not all(map(isfinite, numbers)):
-        raise ValueError("a place that is no number")
+        raise ValueError("a place, time or bid that is no number")
+
+
+def _whole(number: Any, most: int) -> int:
+    if type(number) is not int or not 0 <= number <= most:
+        raise ValueError(f"not a whole number up to {most}")
+    return number
 
 
 def _estimate(x: Any, y: Any, sightings: Any) -> Estimate:
     _check(x, y)
-    return Estimate(float(x), float(y), int(sightings))
+    if max(abs(x), abs(y)) > _FARTHEST_M or _whole(sightings, _MOST_SIGHTINGS) < 1:
+        raise ValueError("a target out of bounds")
+    return Estimate(float(x), float(y), sightings)
 
 
 def _msgpack() -> Any:

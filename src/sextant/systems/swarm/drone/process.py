@@ -154,7 +154,7 @@ def warm(rule: PilotRule) -> None:
     Some ticks beside a peer and a wall, for the interpreter too is slower at what is new to it.
     """
     detector = OnnxDetector(rule.camera)
-    pilot, peer = Pilot(rule, detector), Pilot(replace(rule, name=rule.name + 1), detector)
+    pilot, peer = Pilot(rule, detector), Pilot(replace(rule, name=rule.name ^ 1), detector)
     readings = Readings(
         at_s=0.0,
         position_2=rule.home_2,

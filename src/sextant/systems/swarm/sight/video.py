@@ -26,12 +26,14 @@ def check_video(out: Path) -> None:
     """Whether a video can be written, to know before the flight.
 
     Raises:
-        InputError: its name ends in neither .gif nor .mp4.
+        InputError: its name ends in neither .gif nor .mp4, or there is no place for it.
         EngineError: it is an .mp4, and nothing that writes one is installed.
     """
     if out.suffix not in (".gif", ".mp4"):
         hint = "--video flight.mp4"
         raise InputError("a video is a .gif or an .mp4", where=str(out), hint=hint)
+    if out.is_dir() or not out.parent.is_dir():
+        raise InputError("no place for a file", where=str(out), hint="in a folder that is there")
     if out.suffix == ".mp4" and find_spec("imageio_ffmpeg") is None:
         raise missing_engine("imageio-ffmpeg", "swarm")
 

@@ -85,7 +85,7 @@ def _ros(path: Path) -> Grid:
         origin = [float(value) for value in head["origin"]]
         free_below = float(head.get("free_thresh", 0.196))
         negate = bool(int(head.get("negate", 0)))
-        named = path.with_name(str(head["image"]))
+        named = path.parent / str(head["image"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"not a map_server file: {error}", where=str(path)) from error
     if not (0 < cell_m < 1000 and len(origin) >= 2 and np.isfinite(origin).all()):
@@ -97,6 +97,9 @@ def _ros(path: Path) -> Grid:
             if opened.width * opened.height > _MOST_CELLS:
                 raise InputError(f"{opened.width} x {opened.height} cells", where=str(image))
             grey = np.asarray(opened.convert("L"), np.float64) / 255.0
+    except Image.DecompressionBombError:
+        what = f"an image of more than {_MOST_CELLS:,} cells"
+        raise InputError(what, where=str(image)) from None
     except (OSError, UnidentifiedImageError, ValueError) as error:
         raise InputError(f"no readable image: {error}", where=str(image)) from error
     occupancy = grey if negate else 1.0 - grey

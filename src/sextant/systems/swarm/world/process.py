@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
+from contextlib import suppress
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ class Autopilots:
     def ready(self) -> int:
         """How many drones are there."""
         while (sample := self._hellos.try_recv()) is not None:
-            self._ready.add(int(unpack(sample.payload.to_bytes())[0]))
+            with suppress(TypeError, ValueError, IndexError):
+                self._ready.add(int(unpack(sample.payload.to_bytes())[0]))
         return len(self._ready)
 
     def hear(self) -> None:
@@ -49,6 +52,8 @@ class Autopilots:
             try:
                 drone = int(str(sample.key_expr).rsplit("/", 1)[1])
                 made_from_s, (u, v), lands = unpack(sample.payload.to_bytes())
+                if drone not in self._ready or not all(map(isfinite, (made_from_s, u, v))):
+                    continue
             except (TypeError, ValueError):
                 continue
             if lands:
