@@ -72,7 +72,7 @@ def run() -> list[Figure]:
             measured=p99_s,
             unit="s",
             bar="50 ms",
-            held=p99_s <= _TICK_S,
+            held=0.0 < p99_s <= _TICK_S,
             beside={"p50": flown["loop_p50_s"], **flown["stages_p50_s"]},
         ),
         Figure(
@@ -80,7 +80,7 @@ def run() -> list[Figure]:
             measured=missed,
             unit="",
             bar="0.001",
-            held=missed <= _MISSED,
+            held=flown["ticks"] > 0 and missed <= _MISSED,
             beside={"ticks": flown["ticks"]},
         ),
         Figure(
@@ -88,7 +88,7 @@ def run() -> list[Figure]:
             measured=cpu_s,
             unit="s",
             bar="4 ms",
-            held=cpu_s <= _CPU_S,
+            held=0.0 < cpu_s <= _CPU_S,
         ),
         Figure(
             name="touches in real time",

@@ -129,7 +129,8 @@ def run(args: argparse.Namespace) -> int:
         except InputError:
             if not args.resume and not found(job.out):
                 # Refused before it learned anything: the folder is free for what is mended.
-                (job.out / JOB_FILE).unlink()
+                with alone(job.out):
+                    (job.out / JOB_FILE).unlink(missing_ok=True)
             raise
     told = summary(job)
     (job.out / "loss.png").write_bytes(curve(job))

@@ -234,12 +234,14 @@ def _wanted(args: argparse.Namespace) -> tuple[Corpus, int | None, str | None]:
             documents are in the index's folder.
     """
     from sextant.search.manifest import MANIFEST, Manifest
-    from sextant.systems.rag.corpus import open_corpus
+    from sextant.systems.rag.corpus import STDLIB, open_corpus
     from sextant.systems.rag.remembered import corpus_of
 
     out = Path(args.out)
     if args.corpus is not None:
-        if Path(args.corpus).resolve().is_relative_to(out.resolve()):
+        corpus_at = Path(args.corpus)
+        is_path = args.corpus != STDLIB or corpus_at.exists()
+        if is_path and corpus_at.resolve().is_relative_to(out.resolve()):
             hint = "a folder for the index alone"
             raise InputError("the documents are in it", where=f"--out {args.out}", hint=hint)
         corpus = open_corpus(args.corpus, limit=args.limit, columns=_columns(args))

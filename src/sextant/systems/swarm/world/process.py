@@ -30,7 +30,7 @@ _MOST_TOLD = 4096
 
 
 class Autopilots:
-    """What each drone was told to do last; who hears nothing new for two periods stops."""
+    """What each drone was told to do last; who hears nothing new for 2.5 periods stops."""
 
     def __init__(self, session: Any, keys: Keys) -> None:
         self._told = session.declare_subscriber(keys.act(), wire.newest(_MOST_TOLD))
