@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,3 +237,21 @@ def test_a_job_says_what_of_the_data_does_not_fit(tmp_path: Path) -> None:
     assert JOB.identity(fits) != replace(JOB, seed=1).identity(fits)
     assert JOB.identity(fits) == replace(JOB, layout=Degrees(), out=tmp_path).identity(fits)
     assert json.dumps(JOB.layout.describe()) == '"dp=2,tp=2"'
+
+
+def test_a_rank_ends_with_its_own_exit_code_whatever_its_threads_do(tmp_path: Path) -> None:
+    """A thread that is in torch while the interpreter winds up would abort the process."""
+    pytest.importorskip("torch")
+    rank = """
+import runpy, sys, threading, torch
+
+def work():
+    while True:
+        torch.zeros(1 << 16).sum()
+
+threading.Thread(target=work, daemon=True).start()
+runpy.run_module("sextant.systems.pretraining", run_name="__main__")
+"""
+    command = [sys.executable, "-c", rank, str(tmp_path / "job.json")]
+    ended = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    assert ended.returncode == InputError.exit_code, ended.stderr[-500:].decode()

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from sextant.decoder.meeting import is_of_a_link
 from sextant.errors import EngineError, SextantError
@@ -59,5 +60,16 @@ def _tell(error: SextantError, out: Path | None, rank: int) -> int:
     return error.exit_code
 
 
+def _end(code: int) -> NoReturn:
+    """Ends this process now.
+
+    A checkpoint may still be written by a thread, and one that is in torch while the interpreter
+    winds up aborts the process: whoever started it would blame a signal, not what was told.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _end(main())
