@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.bench import Figure, needs
 from benchmarks.plain_llama import PlainLlama
-from sextant.decoder.config import SIZES, DecoderConfig, with_vocab
+from sextant.decoder.config import DecoderConfig, named_config, vocab_for
 from sextant.systems.pretraining import held
 from sextant.systems.pretraining.job import Recipe
 from sextant.systems.pretraining.prepare import Wish, prepare
@@ -57,7 +57,7 @@ def run() -> list[Figure]:
     steps = int(os.environ.get("SEXTANT_LEARN_STEPS", "60"))
     with tempfile.TemporaryDirectory() as folder:
         tokens = prepared(Path(folder))
-        config = with_vocab(SIZES["10m"], tokens.card.num_ids, multiple=64)
+        config = named_config("10m", vocab_for(tokens.card.num_ids))
         runs = both(tokens, config, steps)
     ours_s, theirs_s = sum(runs.ours_s), sum(runs.theirs_s)
     speed = statistics.median(b / a for a, b in zip(runs.ours_s, runs.theirs_s, strict=True))

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from sextant.systems.pretraining.tokens import TokensCard
 
 _SubParsers = argparse._SubParsersAction
-_VOCAB_MULTIPLE = 64
-"""A named size's vocabulary is the tokenizer's, rounded up so that ranks divide it."""
 
 _LEAST_STALL_S, _MOST_STALL_S = 1.0, 86_400.0
 
@@ -246,7 +244,7 @@ def _prepared(args: argparse.Namespace) -> Path:
 
 
 def _model(args: argparse.Namespace, card: TokensCard) -> DecoderConfig:
-    from sextant.decoder.config import SIZES, named_config, with_vocab
+    from sextant.decoder.config import named_config, vocab_for
 
     if args.imported is not None:
         from sextant.decoder.hugging_face import read_config
@@ -255,9 +253,7 @@ def _model(args: argparse.Namespace, card: TokensCard) -> DecoderConfig:
             raise InputError("the imported model has its sizes", where="--model")
         _check_tokenizer(args.imported, card)
         return read_config(args.imported)
-    name = args.model or "10m"
-    config = named_config(name)
-    return with_vocab(config, card.num_ids, multiple=_VOCAB_MULTIPLE) if name in SIZES else config
+    return named_config(args.model or "10m", vocab_for(card.num_ids))
 
 
 def _check_tokenizer(folder: Path, card: TokensCard) -> None:

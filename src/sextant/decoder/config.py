@@ -12,6 +12,7 @@ from typing import Any
 from sextant.errors import InputError
 
 _LARGEST_FILE_BYTES = 1_000_000
+_VOCAB_MULTIPLE = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,14 +138,18 @@ _ELSEWHERE = ("parameters", "active_parameters", "mlp", "attention", "dtype", "k
 """Keys of a workload's `[model]` that say nothing about the sizes of a decoder."""
 
 
-def named_config(name: str) -> DecoderConfig:
+def named_config(name: str, vocab: int | None = None) -> DecoderConfig:
     """The sizes of a name, of a TOML file (its `[model]` table), or of a Hugging Face folder.
+
+    Args:
+        name: or path.
+        vocab: tokens in the vocabulary of a name, and of a file that states none.
 
     Raises:
         InputError: there is no such name, or the file does not say a decoder.
     """
     if name in SIZES:
-        return SIZES[name]
+        return SIZES[name] if vocab is None else replace(SIZES[name], vocab=vocab)
     path = Path(name)
     if path.is_dir():
         from sextant.decoder.hugging_face import read_config
@@ -154,11 +159,15 @@ def named_config(name: str) -> DecoderConfig:
         close = difflib.get_close_matches(name, SIZES, 1)
         hint = f"did you mean {close[0]}?" if close else f"{', '.join(SIZES)}, or a TOML file"
         raise InputError(f"no model {name[:80]!r}", where="--model", hint=hint)
-    return read_toml(path)
+    return read_toml(path, vocab)
 
 
-def read_toml(path: Path) -> DecoderConfig:
+def read_toml(path: Path, vocab: int | None = None) -> DecoderConfig:
     """The sizes that a TOML file states in `[model]`, with the keys of a workload.
+
+    Args:
+        path: of the file.
+        vocab: tokens in the vocabulary, if the file states none.
 
     Raises:
         InputError: it is not TOML, has no `[model]`, or a key is missing, unknown or of a wrong
@@ -178,7 +187,7 @@ def read_toml(path: Path) -> DecoderConfig:
         if key not in _ELSEWHERE
     }
     try:
-        return from_mapping(stated)
+        return from_mapping(stated if vocab is None else {"vocab": vocab, **stated})
     except InputError as error:
         raise InputError(error.what, where=f"{path}: {error.where}", hint=error.hint) from None
 
@@ -230,6 +239,6 @@ def _typed(key: str, value: Any, kind: str) -> Any:
     return value
 
 
-def with_vocab(config: DecoderConfig, vocab: int, *, multiple: int = 1) -> DecoderConfig:
-    """The same sizes for a tokenizer of `vocab` tokens, rounded up so that ranks divide it."""
-    return replace(config, vocab=-(-vocab // multiple) * multiple)
+def vocab_for(num_ids: int) -> int:
+    """The vocabulary for a tokenizer of so many ids, rounded up so that ranks divide it."""
+    return -(-num_ids // _VOCAB_MULTIPLE) * _VOCAB_MULTIPLE

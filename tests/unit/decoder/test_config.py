@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sextant.decoder.config import SIZES, DecoderConfig, from_mapping, named_config, with_vocab
+from sextant.decoder.config import SIZES, DecoderConfig, from_mapping, named_config, vocab_for
 from sextant.decoder.mesh import Degrees
 from sextant.decoder.pipeline import stage_parts
 from sextant.decoder.sharding import (
@@ -96,8 +96,15 @@ def test_plain_data_and_back() -> None:
     assert from_mapping(asdict(EXPERTS)) == EXPERTS
 
 
-def test_a_vocabulary_is_rounded_up_for_ranks() -> None:
-    assert with_vocab(EXPERTS, 100, multiple=8).vocab == 104
+def test_a_vocabulary_is_the_tokenizers_where_none_is_stated(tmp_path: Path) -> None:
+    assert [vocab_for(num_ids) for num_ids in (500, 512, 513)] == [512, 512, 576]
+    assert named_config("10m", 512).vocab == 512
+    path = tmp_path / "model.toml"
+    sizes = "[model]\nlayers = 2\nhidden = 64\nheads = 4\nffn = 128\nsequence = 32\n"
+    path.write_text(sizes)
+    assert named_config(str(path), 512).vocab == 512
+    path.write_text(sizes + "vocab = 600\n")
+    assert named_config(str(path), 512).vocab == 600
 
 
 def test_a_layout_reads_as_it_is_written() -> None:
