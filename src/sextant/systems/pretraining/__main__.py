@@ -15,8 +15,8 @@ from typing import NoReturn
 from sextant.decoder.meeting import is_of_a_link
 from sextant.errors import EngineError, SextantError
 from sextant.systems.pretraining.checkpoint import FlawedError
-from sextant.systems.pretraining.job import Job
-from sextant.systems.pretraining.ranks import FLAWED, PARTED, YIELDED, run_rank
+from sextant.systems.pretraining.job import RECORD_FILE, Job
+from sextant.systems.pretraining.ranks import FLAWED, MEET, PARTED, YIELDED, run_rank
 
 LOGS = "logs"
 
@@ -42,6 +42,8 @@ def main() -> int:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         told, why = EngineError(f"rank {rank}: {lines[0][:300]}"), error
     else:
+        if rank == 0 and MEET not in os.environ:
+            print(f"{job.steps} steps: {job.out / RECORD_FILE}")
         return 0 if ended else YIELDED
     code = _tell(told, job.out, rank)
     if isinstance(told, FlawedError):
