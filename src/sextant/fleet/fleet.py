@@ -27,6 +27,8 @@ ENV: Mapping[str, str] = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "MKL_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # Every thread would come to an arena of its own, and keep there what it freed.
+    "MALLOC_ARENA_MAX": "2",
 }
 _ORPHANED_AFTER_S = 15.0
 _QUEUE_LIMIT = 256
