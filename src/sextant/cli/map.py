@@ -98,7 +98,8 @@ def _rows(specs: Sequence[str], only: str | None, machine: str | None) -> list[R
 
 
 def _draw(rows: Sequence[Row], path: Path) -> None:
-    from sextant.sights.figure import MapRow, map_png, map_svg
+    from sextant.sights.figure import map_png, map_svg
+    from sextant.sights.map_row import MapRow
 
     shown = [
         MapRow(title=row.title, coordinates=row.coordinates, ceiling=_ceiling(row)) for row in rows

@@ -5,28 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sextant.axes import AXES, Axis, Coordinates
+from sextant.axes import AXES, Axis
+from sextant.sights.map_row import SHORT, MapRow
 from sextant.sights.png import scene_png
 from sextant.sights.scene import Anchor, Circle, Rect, Scene, Shape, Text, Tone, clip, line
 from sextant.sights.svg import scene_svg
-
-SHORT = {
-    Axis.DATA: "data",
-    Axis.TRAINING: "train",
-    Axis.MODEL: "model",
-    Axis.INFERENCE: "infer",
-    Axis.COORDINATION: "coord",
-    Axis.INTELLIGENCE: "intel",
-}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MapRow:
-    """A system on the map: its name, its coordinates and the ceiling that binds it most."""
-
-    title: str
-    coordinates: Coordinates
-    ceiling: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

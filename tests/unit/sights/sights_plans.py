@@ -17,7 +17,7 @@ from sextant.plan.quantity import (
     Step,
     Striking,
 )
-from sextant.sights.figure import MapRow
+from sextant.sights.map_row import MapRow
 
 
 def at(spread: str, refused: str = "") -> Coordinates:

@@ -9,7 +9,8 @@ import pytest
 from sights_plans import ROWS, at
 
 from sextant.axes import AXES, Axis
-from sextant.sights.figure import MapRow, is_rare, map_inline, map_png, map_svg
+from sextant.sights.figure import is_rare, map_inline, map_png, map_svg
+from sextant.sights.map_row import MapRow
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from sextant.plan.quantity import Ceiling, Plan
-from sextant.sights.figure import COMPACT, MapRow, map_inline
+from sextant.sights.figure import COMPACT, map_inline
+from sextant.sights.map_row import MapRow
 from sextant.sights.markup import Html, div, join, place, span, tag
 from sextant.sights.onepage import words
 from sextant.sights.scales import LogScale, ratio_of, ratio_scale

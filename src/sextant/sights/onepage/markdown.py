@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sextant.axes import AXES
 from sextant.plan.quantity import Plan
-from sextant.sights.figure import MapRow
 from sextant.sights.layouts import FRONT, layouts_of
+from sextant.sights.map_row import MapRow
 from sextant.sights.onepage import words
 from sextant.sights.scales import ratio_of
 from sextant.units import show_ratio, show_seconds

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sextant.axes import Axis
 from sextant.plan.quantity import Ceiling, Plan
-from sextant.sights.figure import SHORT, MapRow
 from sextant.sights.layouts import FRONT, layouts_of
+from sextant.sights.map_row import SHORT, MapRow
 from sextant.sights.onepage import words
 from sextant.sights.scales import LogScale, ratio_of, ratio_scale
 from sextant.units import show_ratio, show_seconds

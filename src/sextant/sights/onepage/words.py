@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from sextant.axes import AXES, Axis, Coordinates
 from sextant.plan.quantity import Budget, Lean, Plan, Quantity
-from sextant.sights.figure import MapRow
+from sextant.sights.map_row import MapRow
 from sextant.sights.scales import ratio_of
 from sextant.units import show, show_ratio, show_seconds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sextant.plan.quantity import Plan
-from sextant.sights.figure import MapRow
+from sextant.sights.map_row import MapRow
 from sextant.sights.markup import div, join, page, span, tag
 from sextant.sights.onepage import words
 from sextant.sights.onepage.answers import forces, hardest, map_block
