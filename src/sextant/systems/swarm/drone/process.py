@@ -132,7 +132,7 @@ def run_drone(orders: DroneOrders) -> None:
     session = wire.peer(orders.listen, orders.peers)
     try:
         mailbox = Mailbox(session, keys.words, orders.loss, orders.seed)
-        pilot = Pilot(pilot_rule(orders))
+        pilot = Pilot(replace(pilot_rule(orders), boot=int(time.time()) & 0xFFFF))
         vehicle = WireVehicle(session, keys, orders.name)
         hearing = session.declare_subscriber(keys.abort, wire.direct(lambda _sample: pilot.abort()))
         books = Books()
