@@ -229,7 +229,7 @@ class Flight:
         self.curve.append((result["seconds"], self.coverage()))
         found = np.array([spot for mind in minds for spot in mind["targets"]]).reshape(-1, 2)
         gaps_TF = np.hypot(*(self.targets_T2[:, None] - found[None]).transpose(2, 0, 1))
-        ticks = sum(report["ticks"] for report in reports)
+        ticks, overtaken = (sum(r[key] for r in reports) for key in ("ticks", "overtaken"))
         brains = [] if brain is None else [brain]
         cpu_s = result["cpu_s"] + sum(r["cpu_s"] for r in [*reports, *brains])
         return {
@@ -247,7 +247,7 @@ class Flight:
             "landed": result["landed"],
             "seconds": round(result["seconds"], 2),
             "ticks": ticks,
-            "cpu_s_per_drone_tick": cpu_s / max(1, ticks),
+            "cpu_s_per_drone_tick": cpu_s / max(1, ticks - overtaken),
             "stages_p50_s": _stages(reports if self._link is None else brains),
             "curve": thinned(self.curve),
         }
