@@ -17,6 +17,7 @@ from sextant.cli.times import TIME_HELP, seconds
 from sextant.errors import InputError
 
 if TYPE_CHECKING:
+    from sextant.systems.swarm.mission.places import Reach
     from sextant.systems.swarm.mission.stepped import Flown, Mission, MissionRule
     from sextant.systems.swarm.placement.link import LinkRule
 
@@ -179,6 +180,7 @@ def _fly_stepped(args: argparse.Namespace, rule: MissionRule, record: Path) -> d
     from sextant.systems.swarm.world.maps import read_map
 
     mission = Mission(read_map(Path(args.map), cell_m=args.cell), rule)
+    _warn(mission.reach)
     return _figures(_recorded(mission, record))
 
 
@@ -201,6 +203,7 @@ def _fly_processes(
         most_s=rule.most_s,
         link=link,
     )
+    _warn(flight.reach)
     try:
         with Record(path) as record:
             record.add(flight.start_line())
@@ -225,6 +228,13 @@ def _fly_processes(
     finally:
         flight.close()
     return figures
+
+
+def _warn(reach: Reach) -> None:
+    """Say before take-off what nobody will search."""
+    if reach.left_out_m2 > 0.0:
+        what = f"{reach.left_out_m2:,.4g} m2 cannot be reached from any start, and are left out"
+        print(f"warning: {what}", file=sys.stderr)
 
 
 def _rule(args: argparse.Namespace) -> MissionRule:
