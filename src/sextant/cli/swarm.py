@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sextant.cli.swarm_abort import add_abort
 from sextant.cli.swarm_bench import add_bench
 from sextant.cli.times import TIME_HELP, seconds
 from sextant.errors import InputError
@@ -40,6 +41,7 @@ def add_parser(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     of_swarm = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_fly(of_swarm)
     _add_watch(of_swarm)
+    add_abort(of_swarm)
     add_bench(of_swarm)
     _add_process(of_swarm, "drone", "one drone, on its own computer", _drone)
     _add_process(of_swarm, "brain", "the minds of drones that do not decide on board", _brain)

@@ -1,6 +1,7 @@
 """Before take-off: what cannot be flown is said; and whose knowledge counts in the end."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from sextant.cli.main import main
 from sextant.errors import InputError
+from sextant.systems.swarm.mission.abort import newest_flight, orders_in
 from sextant.systems.swarm.mission.launch import Flight
 from sextant.systems.swarm.mission.stepped import Mission, MissionRule
 from sextant.systems.swarm.world.grid import Grid
@@ -66,3 +68,26 @@ def test_what_only_the_dead_knew_is_not_covered() -> None:
     assert 0.0 < left < both
     mission.kill(1)
     assert mission.coverage() == 0.0
+
+
+def test_an_abort_of_no_flight_says_what_it_wants(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(InputError, match="no flight"):
+        newest_flight()
+    with pytest.raises(InputError, match="no drone's orders"):
+        orders_in(tmp_path)
+    folders = [tmp_path / name for name in ("sextant-swarm-a", "sextant-swarm-b")]
+    for age, folder in enumerate(folders):
+        folder.mkdir()
+        flight(written(tmp_path / "field.map", ["." * 12] * 12), folder)
+        for orders in folder.iterdir():
+            os.utime(orders, (1000.0 + age, 1000.0 + age))
+    assert newest_flight() == folders[1]
+    assert [one.name for one in orders_in(folders[1])] == [0, 1]
+    (folders[1] / "drone-1.orders.json").write_bytes(
+        (folders[0] / "drone-1.orders.json").read_bytes()
+    )
+    with pytest.raises(InputError, match="more than one mission"):
+        orders_in(folders[1])
