@@ -12,11 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sextant.cli.swarm_abort import add_abort
 from sextant.cli.swarm_bench import add_bench
 from sextant.cli.times import TIME_HELP, seconds
 from sextant.errors import InputError
 
 if TYPE_CHECKING:
+    from sextant.systems.swarm.mission.places import Reach
     from sextant.systems.swarm.mission.stepped import Flown, Mission, MissionRule
     from sextant.systems.swarm.placement.link import LinkRule
 
@@ -39,6 +41,7 @@ def add_parser(commands: _SubParsers[argparse.ArgumentParser]) -> None:
     of_swarm = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_fly(of_swarm)
     _add_watch(of_swarm)
+    add_abort(of_swarm)
     add_bench(of_swarm)
     _add_process(of_swarm, "drone", "one drone, on its own computer", _drone)
     _add_process(of_swarm, "brain", "the minds of drones that do not decide on board", _brain)
@@ -179,6 +182,7 @@ def _fly_stepped(args: argparse.Namespace, rule: MissionRule, record: Path) -> d
     from sextant.systems.swarm.world.maps import read_map
 
     mission = Mission(read_map(Path(args.map), cell_m=args.cell), rule)
+    _warn(mission.reach)
     return _figures(_recorded(mission, record))
 
 
@@ -201,6 +205,7 @@ def _fly_processes(
         most_s=rule.most_s,
         link=link,
     )
+    _warn(flight.reach)
     try:
         with Record(path) as record:
             record.add(flight.start_line())
@@ -225,6 +230,13 @@ def _fly_processes(
     finally:
         flight.close()
     return figures
+
+
+def _warn(reach: Reach) -> None:
+    """Say before take-off what nobody will search."""
+    if reach.left_out_m2 > 0.0:
+        what = f"{reach.left_out_m2:,.4g} m2 cannot be reached from any start, and are left out"
+        print(f"warning: {what}", file=sys.stderr)
 
 
 def _rule(args: argparse.Namespace) -> MissionRule:

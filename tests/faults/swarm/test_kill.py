@@ -1,5 +1,6 @@
 """Nothing is central: the launcher is killed, then a drone, and the rest finish the mission."""
 
+import contextlib
 import json
 import os
 import signal
@@ -43,21 +44,24 @@ def test_the_rest_finish_without_their_launcher_and_without_a_drone(tmp_path: Pa
     launcher = subprocess.Popen(
         [sys.executable, "-c", LAUNCHER, str(field), str(tmp_path)], stdout=subprocess.PIPE
     )
-    pids: dict[str, int] = {}
+    handles: dict[str, int] = {}
     try:
         assert launcher.stdout is not None
         pids = json.loads(launcher.stdout.readline())
+        # By handle: the number of a process that has ended may be another's by then.
+        handles.update((name, os.pidfd_open(pid)) for name, pid in pids.items())
         launcher.kill()
-        os.kill(pids["drone-1"], signal.SIGKILL)
+        signal.pidfd_send_signal(handles["drone-1"], signal.SIGKILL)
         result = await_file(tmp_path / "world.json", 120.0)
         reports = [await_file(tmp_path / f"drone-{name}.json", 20.0) for name in (0, 2)]
     finally:
         launcher.kill()
         launcher.communicate()
-        for pid in pids.values():
+        for handle in handles.values():
             # They are nobody's children now; one that has ended needs no end.
-            if Path(f"/proc/{pid}").exists():
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.close(handle)
     assert result["lost"] == [1]
     assert result["landed"] == 3
     assert result["collisions"] == []

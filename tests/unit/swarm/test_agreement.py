@@ -115,7 +115,7 @@ def test_a_word_comes_back_as_it_was_said_and_half_of_one_is_none() -> None:
         {"who": [1e300, *who[1:]]},
         {"flies": [-1.0, rank, way]},
         {"flies": [promise, rank, [[0.0, 0.0]] * 50_000]},
-        {"changes": [[70_000, 0, 0, b"", b"", b""]]},
+        {"changes": [[1 << 32, 0, 0, b"", b"", b""]]},
         {"changes": [[2, 0, 1 << 32, b"", b"", b""]]},
         {"targets": [[2, 1e300, 0.0, 0.0, 1]]},
         {"targets": [[2, 0, 1e308, 0.0, 1]]},
@@ -232,8 +232,8 @@ def test_neighbours_are_known_by_freshness() -> None:
         return Neighbour(name=1, at_s=at_s, position_2=where, velocity_2=np.zeros(2))
 
     known = Neighbours(fresh_s=1.0)
-    known.hear(word(2.0, 5.0))
-    known.hear(word(1.0, 9.0))
+    known.hear(word(2.0, 5.0), 2.0)
+    known.hear(word(1.0, 9.0), 2.1)
     assert known.alive(2.5)[0].position_2[0] == 5.0
     assert known.gone(2.5) == set()
     assert known.alive(3.5) == []

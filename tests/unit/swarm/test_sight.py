@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 from sextant.errors import EngineError, InputError
 from sextant.systems.swarm.mission.record import Record, frame_line, read_record
 from sextant.systems.swarm.mission.stepped import Mission, MissionRule
+from sextant.systems.swarm.sight import video
 from sextant.systems.swarm.sight.video import check_video, write_video
 from sextant.systems.swarm.sight.watch import Lines, newest_record, server
 from sextant.systems.swarm.world.grid import Grid
@@ -126,6 +129,27 @@ def test_a_flight_is_drawn_without_a_display(flight: Path, tmp_path: Path) -> No
         first = np.asarray(image.convert("RGB"))
         image.seek(image.n_frames - 1)
         assert (np.asarray(image.convert("RGB")) != first).mean() > 0.002
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".mp4"])
+def test_a_long_flight_is_drawn_without_holding_its_pictures(
+    flight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    if suffix == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    drawn: list[weakref.ref[Image.Image]] = []
+    held: list[int] = []
+    pictures = video._pictures
+
+    def watched(record: Path, every: int) -> Iterator[Image.Image]:
+        for picture in pictures(record, every):
+            drawn.append(weakref.ref(picture))
+            held.append(sum(ref() is not None for ref in drawn))
+            yield picture
+
+    monkeypatch.setattr(video, "_pictures", watched)
+    assert write_video(flight, tmp_path / f"flight{suffix}") == len(drawn) > 10
+    assert max(held) <= 4
 
 
 def test_a_flight_is_an_mp4_too(flight: Path, tmp_path: Path) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, inf
 
 from sextant.systems.swarm.world.grid import Floats
 
 PROMISE_S = 0.6
 """How long the speed in a word is not exceeded, whatever its speaker hears or says later."""
+
+
+def source_of(name: int, boot: int) -> int:
+    """The number under which a drone writes from one start to the next."""
+    return boot << 16 | name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +31,7 @@ class Neighbour:
         rank: who may pass: the lower goes first.
         way_2: where it cannot pass, points that it would fly along; empty where nobody is in
             its way.
+        boot: another at each start of it.
     """
 
     name: int
@@ -36,6 +42,12 @@ class Neighbour:
     promise_m_s: float | None = None
     rank: float = 0.0
     way_2: tuple[tuple[float, float], ...] = ()
+    boot: int = 0
+
+    @property
+    def source(self) -> int:
+        """The number under which it writes."""
+        return source_of(self.name, self.boot)
 
     def fastest(self, now_s: float, speed_m_s: float) -> float:
         """The most that it flies now: what it promised, or after that what anybody can."""
@@ -45,17 +57,25 @@ class Neighbour:
 
 
 class Neighbours:
-    """The last words of all others; an older word never replaces a newer one."""
+    """The last words of all others; an older word never replaces a newer one.
+
+    Clocks may differ. By one that is behind a word is older than it is, which makes careful only.
+    By one that is ahead it would be younger, and its promise believed for too long; but no word was
+    said after it was heard, so what is left of that error is at most how long it was on its way.
+    """
 
     def __init__(self, fresh_s: float) -> None:
         self.fresh_s = fresh_s
         self._known: dict[int, Neighbour] = {}
+        self._said_s: dict[int, float] = {}
 
-    def hear(self, neighbour: Neighbour) -> None:
-        """Take in a word; idempotent, in any order."""
-        known = self._known.get(neighbour.name)
-        if known is None or neighbour.at_s > known.at_s:
-            self._known[neighbour.name] = neighbour
+    def hear(self, neighbour: Neighbour, now_s: float) -> None:
+        """Take in a word that is heard now; idempotent, in any order."""
+        name, said_s = neighbour.name, neighbour.at_s
+        if said_s > self._said_s.get(name, -inf):
+            self._said_s[name] = said_s
+            ahead = said_s > now_s
+            self._known[name] = replace(neighbour, at_s=now_s) if ahead else neighbour
 
     def heard(self, name: int) -> Neighbour | None:
         """The last word of a drone."""

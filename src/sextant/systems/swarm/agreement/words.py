@@ -19,7 +19,7 @@ from sextant.systems.swarm.agreement.shared_map import Change, is_evidence
 from sextant.systems.swarm.agreement.targets import Estimate
 
 MOST_BYTES = 1 << 20
-_VERSION, _HEARD = struct.Struct("<HI"), struct.Struct("<Hd")
+_VERSION, _HEARD = struct.Struct("<II"), struct.Struct("<Hd")
 _CLAIM, _NOBODY = struct.Struct("<Iid"), -1
 _MOST_NAME, _MOST_NUMBER, _MOST_SIGHTINGS = 0xFFFF, 0xFFFFFFFF, 1_000_000
 _FARTHEST_M, _MOST_POINTS = 1e7, 64
@@ -47,11 +47,16 @@ class Word:
     beliefs: Beliefs | None = None
     estimates: Mapping[tuple[int, int], Estimate] = field(default_factory=dict)
 
+    def latest_s(self) -> float:
+        """The latest time that it speaks of."""
+        heard_s = {} if self.beliefs is None else self.beliefs.heard_s
+        return max(self.speaker.at_s, max(heard_s.values(), default=0.0))
+
     def pack(self) -> bytes:
         """The message."""
         who, beliefs = self.speaker, self.beliefs
         told = {
-            "who": [who.name, who.at_s, *who.position_2, *who.velocity_2, who.landed],
+            "who": [who.name, who.at_s, *who.position_2, *who.velocity_2, who.landed, who.boot],
             "flies": [who.promise_m_s, who.rank, [list(point) for point in who.way_2]],
             "mission": self.mission,
             "abort": self.abort,
@@ -85,7 +90,7 @@ class Word:
                 versions=None if versions is None else dict(_VERSION.iter_unpack(versions)),
                 beliefs=_beliefs(told, speaker),
                 estimates={
-                    (_whole(s, _MOST_NAME), _whole(i, _MOST_NUMBER)): _estimate(x, y, n)
+                    (_whole(s, _MOST_NUMBER), _whole(i, _MOST_NUMBER)): _estimate(x, y, n)
                     for s, i, x, y, n in told["targets"]
                 },
             )
@@ -106,7 +111,7 @@ def _claims(beliefs: Beliefs) -> Iterable[tuple[int, int, float]]:
 
 
 def _speaker(told: Any) -> Neighbour:
-    name, at_s, x, y, u, v, landed = told["who"]
+    name, at_s, x, y, u, v, landed, boot = told["who"]
     promise, rank, way = told["flies"]
     _check(at_s, x, y, u, v, rank, 0.0 if promise is None else promise)
     if len(way) > _MOST_POINTS or (promise is not None and promise < 0.0):
@@ -122,6 +127,7 @@ def _speaker(told: Any) -> Neighbour:
         promise_m_s=None if promise is None else float(promise),
         rank=float(rank),
         way_2=points,
+        boot=_whole(boot, _MOST_NAME),
     )
 
 
@@ -138,7 +144,7 @@ def _packed(change: Change) -> list[Any]:
 
 def _unpacked(told: Any, num_cells: int) -> Change:
     source, after, upto, cells, values, stamps = told
-    source, upto = _whole(source, _MOST_NAME), _whole(upto, _MOST_NUMBER)
+    source, upto = _whole(source, _MOST_NUMBER), _whole(upto, _MOST_NUMBER)
     after = _whole(after, upto)
     cells_K = np.frombuffer(cells, "<u4")
     values_K = np.frombuffer(values, np.int8)

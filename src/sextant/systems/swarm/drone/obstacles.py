@@ -165,7 +165,10 @@ class Obstacles:
         if asked is None or asked[0] is not neighbours or asked[1] is not position_2:
             ahead_B2 = np.array([n.position_2.tolist() for n in neighbours]) - position_2
             flown_B = np.array(
-                [n.fastest(now_s, self._rule.speed_m_s) * (now_s - n.at_s) for n in neighbours]
+                [
+                    n.fastest(now_s, self._rule.speed_m_s) * max(0.0, now_s - n.at_s)
+                    for n in neighbours
+                ]
             )
             off_m = self._rule.radius_m + 1.5 * self._sensors.position_error_m + _SAME_M
             asked = self._reach = neighbours, position_2, ahead_B2, (off_m + flown_B) ** 2

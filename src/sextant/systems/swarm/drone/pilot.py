@@ -16,7 +16,13 @@ import numpy as np
 
 from sextant.errors import InputError
 from sextant.systems.swarm.agreement.auction import Auction
-from sextant.systems.swarm.agreement.neighbours import Neighbour, Neighbours, nearest_m
+from sextant.systems.swarm.agreement.gossip import Gossip
+from sextant.systems.swarm.agreement.neighbours import (
+    Neighbour,
+    Neighbours,
+    nearest_m,
+    source_of,
+)
 from sextant.systems.swarm.agreement.shared_map import Change, SharedMap
 from sextant.systems.swarm.agreement.targets import Targets
 from sextant.systems.swarm.agreement.words import Word
@@ -48,6 +54,7 @@ class PilotRule:
     Attributes:
         mission: names the mission; words of another are not heard.
         name: the drone's number.
+        boot: another at each start, so that nobody takes it for what it was before.
         home_2: where it lands at the end.
         chart: the geofence.
         battery_s: how long a full battery hovers.
@@ -61,6 +68,7 @@ class PilotRule:
     period_s: float = 0.05
     battery_s: float = 900.0
     fresh_s: float = 1.5
+    boot: int = 0
     safety: SafetyRule = field(default_factory=SafetyRule)
     sensors: SensorRule = field(default_factory=SensorRule)
     camera: CameraRule = field(default_factory=CameraRule)
@@ -82,7 +90,6 @@ NEAR_M = 3.0
 """Who is farther off need not hear so often where one flies."""
 _MAP_TICKS = 4
 _TARGET_TICKS = 10
-_CHANGES_A_WORD = 256
 
 _STUCK_S = 2.5
 _AVOID_S = 6.0
@@ -100,14 +107,15 @@ class Pilot:
     def __init__(self, rule: PilotRule, detector: Detector | None = None) -> None:
         self.rule = rule
         self.phase = Phase.SEARCH
-        self.shared = SharedMap(rule.name, rule.chart.num_cells)
-        self.targets = Targets(rule.name)
+        source = source_of(rule.name, rule.boot)
+        self.shared = SharedMap(source, rule.chart.num_cells)
+        self.targets = Targets(source)
         self.auction = Auction(rule.name)
         self.aborted = False
         self._detector = detector or OnnxDetector(rule.camera)
         self._obstacles = Obstacles(rule.safety, rule.sensors)
         self._neighbours = Neighbours(rule.fresh_s)
-        self._versions: dict[int, dict[int, int]] = {}
+        self._gossip = Gossip(rule.name, self.shared, rule.fresh_s)
         clearance_m = rule.safety.radius_m + rule.safety.margin_m
         self._planner = Planner(rule.chart, self.shared, clearance_m)
         self._promises = Promises(rule.safety)
@@ -219,11 +227,13 @@ class Pilot:
                 continue
             if word.mission != self.rule.mission or word.speaker.name == self.rule.name:
                 continue
-            self._neighbours.hear(word.speaker)
             self.aborted |= word.abort
+            if word.latest_s() > now_s + self.rule.fresh_s:
+                continue  # Of a time to come; believed, it would count as the newest until then.
+            self._neighbours.hear(word.speaker, now_s)
             changes += word.changes
             if word.versions is not None:
-                self._versions[word.speaker.name] = dict(word.versions)
+                self._gossip.hear(word.speaker.name, word.versions)
             if word.beliefs is not None:
                 self.auction.hear(word.beliefs, open_tasks)
             self.targets.take(word.estimates)
@@ -373,27 +383,14 @@ class Pilot:
             ),
             rank=self._standing.rank,
             way_2=self._way(),
+            boot=self.rule.boot,
         )
         return Word(
             speaker=speaker,
             mission=self.rule.mission,
             abort=self.aborted,
-            changes=tuple(self._news(now_s)),
+            changes=tuple(self._gossip.news(self._neighbours.alive(now_s), now_s)),
             versions=self.shared.versions() if ticks % VERSION_TICKS == 0 else None,
             beliefs=self.auction.beliefs(now_s) if ticks % PLAN_TICKS == 0 else None,
             estimates=self.targets.estimates() if self._tick % _TARGET_TICKS < WORD_TICKS else {},
         ).pack()
-
-    def _news(self, now_s: float) -> list[Change]:
-        """What the others lack of one's own layer, and of layers that nobody else hands on."""
-        alive = {n.name for n in self._neighbours.alive(now_s)}
-        told = [self._versions[name] for name in sorted(alive) if name in self._versions]
-        if not told:
-            return []
-        known = self.shared.versions()
-        first = min([*alive, self.rule.name]) == self.rule.name
-        lacking = dict(known)
-        for source in known:
-            if source == self.rule.name or (first and source not in alive):
-                lacking[source] = min(versions.get(source, 0) for versions in told)
-        return list(self.shared.news_for(lacking, _CHANGES_A_WORD))

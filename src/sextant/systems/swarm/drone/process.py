@@ -36,8 +36,10 @@ _AXES = {
 }
 _REACT_PERIODS = 3.0
 """From readings being made to a setpoint from them acting: the loop, and both ways on the wire."""
-BLIND_S = 5.0
-"""Without readings for so long a drone gives up: it has no body any more."""
+LOOK_S, BLIND_S = 0.5, 5.0
+"""Without readings for so long, in looks of so long, a drone gives up: it has no body any more.
+Looks, not a clock: a machine that stood still for a while has taken nobody's body.
+"""
 READY_S = 60.0
 """How long everybody waits for the others to be there."""
 _FRESH_S, _FRESH_PERIODS = 1.5, 6.0
@@ -74,7 +76,8 @@ class Books:
             name: _Stage(_AXES[name], self.ledger, took_s) for name, took_s in self.stages_s.items()
         }
         self.loops_s: list[float] = []
-        self.missed = 0
+        self.missed = self.overtaken = 0
+        self._last_s: float | None = None
         self.words = 0
         self.words_bytes = 0
         self._begun_cpu_s = 0.0
@@ -82,6 +85,18 @@ class Books:
     def begin(self) -> None:
         """From here on, what a mission costs; what it took to start is not of it."""
         self._begun_cpu_s = time.process_time()
+
+    def sensed(self, at_s: float, period_s: float) -> None:
+        """Take note of readings; those in between that were overtaken got no answer in time."""
+        if self._last_s is not None:
+            overtaken = max(0, round((at_s - self._last_s) / period_s) - 1)
+            self.overtaken += overtaken
+            self.missed += overtaken
+        self._last_s = at_s
+
+    def ticks(self) -> int:
+        """Periods in which there were readings."""
+        return len(self.loops_s) + self.overtaken
 
     def stage(self, name: str) -> AbstractContextManager[None]:
         """To be opened around a stage."""
@@ -91,7 +106,8 @@ class Books:
         """What they come to."""
         loops_s = self.loops_s or [0.0]
         return {
-            "ticks": len(self.loops_s),
+            "ticks": self.ticks(),
+            "overtaken": self.overtaken,
             "missed_deadlines": self.missed,
             "loop_p50_s": float(np.percentile(loops_s, 50)),
             "loop_p99_s": float(np.percentile(loops_s, 99)),
@@ -132,7 +148,7 @@ def run_drone(orders: DroneOrders) -> None:
     session = wire.peer(orders.listen, orders.peers)
     try:
         mailbox = Mailbox(session, keys.words, orders.loss, orders.seed)
-        pilot = Pilot(pilot_rule(orders))
+        pilot = Pilot(replace(pilot_rule(orders), boot=int(time.time()) & 0xFFFF))
         vehicle = WireVehicle(session, keys, orders.name)
         hearing = session.declare_subscriber(keys.abort, wire.direct(lambda _sample: pilot.abort()))
         books = Books()
@@ -204,14 +220,16 @@ def _fly(
     if begin(vehicle, orders, speak) is None:
         return
     seen_C = np.zeros(pilot.rule.chart.num_cells, np.bool_)
-    heard_s, ticks = time.monotonic(), 0
+    blind_s, ticks = 0.0, 0
     books.begin()
-    while pilot.phase is not Phase.LANDED and time.monotonic() - heard_s < BLIND_S:
-        sensed = vehicle.sense(within_s=0.5)
+    while pilot.phase is not Phase.LANDED and blind_s < BLIND_S:
+        sensed = vehicle.sense(LOOK_S)
         if sensed is None:
+            blind_s += LOOK_S
             continue
-        heard_s = time.monotonic()
+        blind_s = 0.0
         readings, made_at_s = sensed
+        books.sensed(readings.at_s, orders.period_s)
         act = pilot.tick(readings, mailbox.empty(), books.stage)
         _answer(act, readings, made_at_s + orders.period_s, vehicle, books)
         books.loops_s.append(time.time() - made_at_s)

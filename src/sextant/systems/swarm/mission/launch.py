@@ -23,6 +23,7 @@ from sextant.errors import EngineError
 from sextant.fleet import wire
 from sextant.systems.swarm.drone.safety import SafetyRule
 from sextant.systems.swarm.mission.orders import (
+    MOST_SIDE,
     BrainOrders,
     ChartOrders,
     DroneOrders,
@@ -30,15 +31,16 @@ from sextant.systems.swarm.mission.orders import (
     WorldOrders,
     publish,
 )
-from sextant.systems.swarm.mission.places import chart_of, reachable, starts_on
+from sextant.systems.swarm.mission.places import chart_of, reach, starts_on
 from sextant.systems.swarm.mission.record import FRAME_S, frame_line, start_line, thinned
 from sextant.systems.swarm.mission.start import start_all
 from sextant.systems.swarm.mission.wire import Keys, pack, unpack
 from sextant.systems.swarm.world.maps import read_map
 from sextant.systems.swarm.world.world import WorldRule
 
-_GRACE_S = 15.0
+_GRACE_S = 20.0
 _NEAR_M = 1.0
+_LOG_LINES = 6
 
 
 class Flight:
@@ -70,10 +72,12 @@ class Flight:
         """
         rule, safety = WorldRule(seed=seed), SafetyRule()
         grid = read_map(map_file, cell_m=cell_m)
-        self.layer, self.chart = grid.layer(rule.altitude_m), chart_of(grid)
+        self.chart = chart_of(grid, MOST_SIDE)
+        self.layer = grid.layer(rule.altitude_m)
         starts_N2 = starts_on(self.layer, self.chart, drones, safety, seed)
         clearance_m = safety.radius_m + safety.margin_m
-        self.reachable_C = reachable(self.layer, self.chart, starts_N2, clearance_m)
+        self.reach = reach(self.layer, self.chart, starts_N2, clearance_m)
+        self.reachable_C = self.reach.cells_C
         places = self.chart.centres(np.flatnonzero(self.reachable_C))
         picked = np.random.default_rng((seed, 8)).permutation(len(places))[:targets]
         self.starts_N2 = starts_N2
@@ -93,6 +97,7 @@ class Flight:
         self.curve = [(0.0, 0.0)]
         self.reports: list[dict[str, Any]] = []
         self._session: Any = None
+        self._failure: str | None = None
 
     def start(self) -> None:
         """Start all processes, each in a session of its own, and listen."""
@@ -113,20 +118,26 @@ class Flight:
         """Look on until the physics ends; returns the mission's figures.
 
         Raises:
-            EngineError: the physics failed.
+            EngineError: the physics failed, or any process before the flight began; with the
+                last that it said.
         """
         until_s = time.monotonic() + self.most_s + 120.0
         world = self.processes["world"]
         while world.poll() is None and time.monotonic() < until_s:
             time.sleep(FRAME_S)
+            if self.truth() is None and (failed := self._failed()):
+                raise EngineError(failed)
             frame = self.frame()
             if frame is not None:
                 each_frame(frame)
+        self._failure = self._failed()
+        # Looks, not a clock: who stood still with the whole machine was not late.
+        for _ in range(round(_GRACE_S / FRAME_S)):
+            if all(process.poll() is not None for process in self.processes.values()):
+                break
+            time.sleep(FRAME_S)
         for process in self.processes.values():
-            try:
-                process.wait(_GRACE_S)
-            except subprocess.TimeoutExpired:
-                _end(process)
+            _end(process)
         return self.figures()
 
     def abort(self) -> None:
@@ -169,7 +180,7 @@ class Flight:
 
     def start_line(self) -> dict[str, Any]:
         """The first line of a record."""
-        return start_line(self.chart, self.layer, self.targets_T2, self.drones)
+        return start_line(self.chart, self.layer, self.reach, self.targets_T2, self.drones)
 
     def coverage(self) -> float:
         """The share of what can be reached that some drone says it has seen."""
@@ -215,8 +226,7 @@ class Flight:
         """The object of `fly --json`, and more."""
         result = _read(self.folder / "world.json")
         if result is None:
-            log = (self.folder / "world.log").read_text(errors="replace").strip()
-            raise EngineError(f"the physics failed: {log.splitlines()[-1] if log else 'no word'}")
+            raise EngineError(self._failure or f"the physics told nothing: {self._last('world')}")
         files = [self.folder / f"drone-{name}.json" for name in range(self.drones)]
         reports = [report for report in map(_read, files) if report is not None]
         self.reports = reports
@@ -229,7 +239,7 @@ class Flight:
         self.curve.append((result["seconds"], self.coverage()))
         found = np.array([spot for mind in minds for spot in mind["targets"]]).reshape(-1, 2)
         gaps_TF = np.hypot(*(self.targets_T2[:, None] - found[None]).transpose(2, 0, 1))
-        ticks = sum(report["ticks"] for report in reports)
+        ticks, overtaken = (sum(r[key] for r in reports) for key in ("ticks", "overtaken"))
         brains = [] if brain is None else [brain]
         cpu_s = result["cpu_s"] + sum(r["cpu_s"] for r in [*reports, *brains])
         return {
@@ -247,10 +257,29 @@ class Flight:
             "landed": result["landed"],
             "seconds": round(result["seconds"], 2),
             "ticks": ticks,
-            "cpu_s_per_drone_tick": cpu_s / max(1, ticks),
+            "cpu_s_per_drone_tick": cpu_s / max(1, ticks - overtaken),
             "stages_p50_s": _stages(reports if self._link is None else brains),
             "curve": thinned(self.curve),
         }
+
+    def _failed(self) -> str | None:
+        """The first process that failed, a drone before the physics that waits for it, and the
+        last that it said.
+        """
+        for name, process in sorted(self.processes.items()):
+            code = process.poll()
+            if code:
+                how = f"ended by signal {-code}" if code < 0 else "failed"
+                return f"{name} {how}: {self._last(name)}"
+        return None
+
+    def _last(self, name: str) -> str:
+        """The end of a process's log."""
+        try:
+            lines = (self.folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return "\n".join(lines[-_LOG_LINES:]) or "it said nothing"
 
     def _write_orders(
         self,

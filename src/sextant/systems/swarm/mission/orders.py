@@ -17,6 +17,9 @@ from sextant.systems.swarm.placement.link import LinkRule
 
 Point = tuple[float, float]
 
+MOST_SIDE = 8000
+"""Cells of a chart along a side: a drone keeps some twenty bytes of each, for every other drone."""
+
 
 class _Orders(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,8 +31,8 @@ Kind = TypeVar("Kind", bound=_Orders)
 class ChartOrders(_Orders):
     """The geofence and its cells."""
 
-    rows: int = Field(gt=0, le=8000)
-    columns: int = Field(gt=0, le=8000)
+    rows: int = Field(gt=0, le=MOST_SIDE)
+    columns: int = Field(gt=0, le=MOST_SIDE)
     cell_m: float = Field(gt=0)
     origin_m: Point
 

@@ -5,6 +5,8 @@ Shape suffixes: N drones, C cells of the chart.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sextant.errors import InputError
@@ -16,10 +18,19 @@ _LEAST_CELL_M = 0.25
 _BLOCK_CELLS = 4096
 
 
-def chart_of(grid: Grid) -> Chart:
-    """The chart of a map: its own cells, or a few of them together where they are fine."""
+def chart_of(grid: Grid, most_side: int | None = None) -> Chart:
+    """The chart of a map: its own cells, or a few of them together where they are fine.
+
+    Raises:
+        InputError: it has more cells along a side than may be.
+    """
     times = max(1, round(_LEAST_CELL_M / grid.cell_m))
     rows, columns = grid.heights_RC.shape
+    side = -(-max(rows, columns) // times)
+    if most_side is not None and side > most_side:
+        what = f"a map of {columns} x {rows} cells; processes fly over {most_side} along a side"
+        hint = f"cut it, or join {-(-side // most_side)} cells along each side into one"
+        raise InputError(what, where="--map", hint=hint)
     return Chart(
         rows=-(-rows // times),
         columns=-(-columns // times),
@@ -28,14 +39,29 @@ def chart_of(grid: Grid) -> Chart:
     )
 
 
-def reachable(layer: Layer, chart: Chart, starts_N2: Floats, clearance_m: float) -> np.ndarray:
-    """The cells of a chart that a drone can fly to from some start [C]."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reach:
+    """What drones can come to.
+
+    Attributes:
+        cells_C: the cells of a chart that one can fly to from some start.
+        left_out_m2: of what is wide enough for a drone, but shut off from every start.
+    """
+
+    cells_C: np.ndarray
+    left_out_m2: float
+
+
+def reach(layer: Layer, chart: Chart, starts_N2: Floats, clearance_m: float) -> Reach:
+    """What can be reached from some start."""
     from scipy import ndimage
 
-    free = _free(layer, chart, clearance_m)
-    labels, _ = ndimage.label(free.reshape(chart.rows, chart.columns))
+    free_C = _free(layer, chart, clearance_m)
+    labels, _ = ndimage.label(free_C.reshape(chart.rows, chart.columns))
     from_starts = labels.ravel()[chart.cells(starts_N2)]
-    return np.asarray(np.isin(labels.ravel(), from_starts[from_starts > 0]))
+    cells_C = np.asarray(np.isin(labels.ravel(), from_starts[from_starts > 0]))
+    left_out = int((free_C & ~cells_C).sum())
+    return Reach(cells_C=cells_C, left_out_m2=left_out * chart.cell_m**2)
 
 
 def _free(layer: Layer, chart: Chart, clearance_m: float) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 
 from sextant.errors import InputError
 from sextant.systems.swarm.drone.chart import Chart
+from sextant.systems.swarm.mission.places import Reach
 from sextant.systems.swarm.world.grid import Layer
 
 FRAME_S = 0.2
@@ -25,8 +26,10 @@ _SAME_M = 1.0
 _CURVE_POINTS = 60
 
 
-def start_line(chart: Chart, layer: Layer, targets_T2: np.ndarray, drones: int) -> dict[str, Any]:
-    """What stands where; `blocked` are numbers of chart cells."""
+def start_line(
+    chart: Chart, layer: Layer, reach: Reach, targets_T2: np.ndarray, drones: int
+) -> dict[str, Any]:
+    """What stands where; `blocked` are numbers of chart cells, `left_out_m2` what is shut off."""
     blocked = layer.is_blocked(chart.centres(np.arange(chart.num_cells)))
     return {
         "kind": "start",
@@ -35,6 +38,7 @@ def start_line(chart: Chart, layer: Layer, targets_T2: np.ndarray, drones: int) 
         "cell_m": chart.cell_m,
         "origin_m": list(chart.origin_m),
         "blocked": np.flatnonzero(blocked).tolist(),
+        "left_out_m2": round(reach.left_out_m2, 2),
         "targets": np.round(targets_T2, 2).tolist(),
         "drones": drones,
     }

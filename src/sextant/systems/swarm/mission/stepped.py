@@ -16,7 +16,7 @@ from sextant.systems.swarm.drone.perception import Detector
 from sextant.systems.swarm.drone.pilot import Phase, Pilot, PilotRule
 from sextant.systems.swarm.drone.safety import SafetyRule
 from sextant.systems.swarm.drone.telling import telling
-from sextant.systems.swarm.mission.places import chart_of, reachable, starts_on
+from sextant.systems.swarm.mission.places import chart_of, reach, starts_on
 from sextant.systems.swarm.mission.record import FRAME_S, frame_line, start_line
 from sextant.systems.swarm.placement.link import Link, LinkRule
 from sextant.systems.swarm.world.grid import Floats, Grid
@@ -109,7 +109,8 @@ class Mission:
         if starts_N2 is None:
             starts_N2 = starts_on(layer, self.chart, rule.drones, safety, seed)
         clearance_m = safety.radius_m + safety.margin_m
-        self.reachable_C = reachable(layer, self.chart, starts_N2, clearance_m)
+        self.reach = reach(layer, self.chart, starts_N2, clearance_m)
+        self.reachable_C = self.reach.cells_C
         places = self.chart.centres(np.flatnonzero(self.reachable_C))
         picked = np.random.default_rng((seed, 8)).permutation(len(places))[: rule.num_targets]
         self.world = World(grid, rule.world, starts_N2, places[picked])
@@ -134,7 +135,6 @@ class Mission:
         self.words_bytes = 0
         self._mail: list[list[bytes]] = [[] for _ in self.pilots]
         self._link = np.random.default_rng((seed, 7))
-        self._seen_C = np.zeros(self.chart.num_cells, np.bool_)
         self._ticks = 0
         self._links = [
             Link(rule.brain, np.random.default_rng((seed, 10, name)))
@@ -166,10 +166,17 @@ class Mission:
         self.world.land(drone)
 
     def coverage(self) -> float:
-        """The share of the reachable cells that some drone's camera has seen."""
-        for pilot in self.pilots:
-            self._seen_C |= pilot.shared.seen_C
-        return float((self._seen_C & self.reachable_C).sum() / max(1, self.reachable_C.sum()))
+        """The share of the reachable cells that a living drone knows some camera has seen; what
+        only the dead knew is lost.
+        """
+        seen_C = self._seen()
+        return float((seen_C & self.reachable_C).sum() / max(1, self.reachable_C.sum()))
+
+    def _seen(self) -> np.ndarray:
+        knowing = [
+            p.shared.seen_C for p, alive in zip(self.pilots, self.alive, strict=True) if alive
+        ]
+        return np.asarray(np.any(knowing, axis=0)) if knowing else np.zeros_like(self._shown_C)
 
     def loop_s(self, percentile: float) -> float:
         """A percentile of what a tick of one drone took so far."""
@@ -224,13 +231,13 @@ class Mission:
     def start_line(self) -> dict[str, Any]:
         """The first line of a record of this flight."""
         targets = self.world.ground.targets_T2
-        return start_line(self.chart, self.world.layer, targets, len(self.pilots))
+        return start_line(self.chart, self.world.layer, self.reach, targets, len(self.pilots))
 
     def frame(self) -> dict[str, Any]:
         """The line of a record for now."""
-        share = self.coverage()
-        fresh = np.flatnonzero(self._seen_C & ~self._shown_C)
-        self._shown_C |= self._seen_C
+        share, seen_C = self.coverage(), self._seen()
+        fresh = np.flatnonzero(seen_C & ~self._shown_C)
+        self._shown_C |= seen_C
         up, at_N2 = self.flying(), self.world.bodies.positions_N2
         return frame_line(
             self.world.now_s,

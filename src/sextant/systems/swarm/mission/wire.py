@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ import numpy as np
 from sextant.errors import InputError, missing_engine
 from sextant.fleet import wire
 from sextant.systems.swarm.world.grid import Floats
-from sextant.systems.swarm.world.sensors import Readings
+from sextant.systems.swarm.world.ground import CameraRule
+from sextant.systems.swarm.world.sensors import Readings, SensorRule
+
+_RAYS, _PIXELS = SensorRule().rays, CameraRule().pixels
 
 
 class Keys:
@@ -80,7 +84,7 @@ def unpack_readings(body: bytes) -> tuple[Readings, float]:
     """The readings in a message, and the wall time at which they were made.
 
     Raises:
-        InputError: it is none.
+        InputError: it is none, or not of this mission's sensors.
     """
     try:
         at_s, position, velocity, turn, ranges, patch, battery, made_at_s = unpack(body)
@@ -90,29 +94,56 @@ def unpack_readings(body: bytes) -> tuple[Readings, float]:
             velocity_2=np.array(velocity, np.float64).reshape(2),
             turn=float(turn),
             ranges_R=np.frombuffer(ranges, "<f4").astype(np.float64),
-            patch_PP=patch and np.frombuffer(patch[1], "<f4").reshape(patch[0], -1),
+            patch_PP=None if patch is None else _patch(patch[1]),
             battery=float(battery),
         )
+        if len(readings.ranges_R) != _RAYS:
+            raise ValueError(f"{len(readings.ranges_R)} ranges")
+        numbers = (at_s, *position, *velocity, turn, battery, made_at_s)
+        if not all(map(isfinite, numbers)):
+            raise ValueError("a place or time that is no number")
         return readings, float(made_at_s)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, IndexError, KeyError, OverflowError) as error:
         raise InputError(f"no readings: {error}") from error
 
 
+def _patch(body: bytes) -> Floats:
+    patch_PP = np.frombuffer(body, "<f4").reshape(_PIXELS, _PIXELS)
+    if not np.isfinite(patch_PP).all():
+        raise ValueError("a patch that is none")
+    return patch_PP
+
+
 class WireVehicle:
-    """A body in the simulator: the drone's own readings come over the wire, and nothing else."""
+    """A body in the simulator: the drone's own readings come over the wire, and nothing else.
+
+    Attributes:
+        refused: messages that were no readings.
+    """
 
     def __init__(self, session: Any, keys: Keys, drone: int) -> None:
         self._session, self._act = session, keys.act(drone)
+        self.refused = 0
         self._newest: bytes | None = None
         self._come = threading.Condition()
         self._hearing = session.declare_subscriber(keys.sense(drone), wire.direct(self._hear))
 
     def sense(self, within_s: float) -> tuple[Readings, float] | None:
         """The newest readings, each once; see `Vehicle.sense`."""
-        with self._come:
-            self._come.wait_for(lambda: self._newest is not None, timeout=within_s)
-            body, self._newest = self._newest, None
-        return None if body is None else unpack_readings(body)
+        until_s = time.monotonic() + within_s
+        while True:
+            left_s = until_s - time.monotonic()
+            with self._come:
+                self._come.wait_for(lambda: self._newest is not None, timeout=max(0.0, left_s))
+                body, self._newest = self._newest, None
+            if body is None:
+                return None
+            try:
+                return unpack_readings(body)
+            except InputError:
+                self.refused += 1
+                if left_s <= 0.0:
+                    return None
 
     def fly(self, setpoint_2: Floats, made_from_s: float) -> None:
         """Send a setpoint."""

@@ -15,43 +15,60 @@ from typing import Any
 
 import numpy as np
 
+from sextant.errors import InputError
 from sextant.fleet import wire
 from sextant.systems.swarm.drone.pilot import Phase, Pilot
-from sextant.systems.swarm.drone.process import READY_S, Books, pilot_rule, tell
+from sextant.systems.swarm.drone.process import READY_S, Books, pilot_rule, tell, warm
 from sextant.systems.swarm.mission.orders import BrainOrders, publish
 from sextant.systems.swarm.mission.wire import Keys, pack, unpack_readings
 from sextant.systems.swarm.placement.late import LateSender
 from sextant.systems.swarm.placement.tether import link_of
 from sextant.systems.swarm.world.sensors import Readings
 
-_HELLO_S = 0.2
-_OVER_S = 2.0
+_LOOK_S, _OVER_LOOKS = 0.2, 10
 _TELL_TICKS = 4
 
 
 class Inbox:
-    """The newest readings of each drone; those that come late are overtaken, never queued."""
+    """The newest readings of each drone; those that come late are overtaken, never queued.
+
+    Attributes:
+        refused: packets that were no readings.
+    """
 
     def __init__(self) -> None:
+        self.refused = 0
         self._newest: dict[int, bytes] = {}
         self._come = threading.Condition()
 
     def hear(self, sample: Any) -> None:
         """Take in readings."""
-        drone = int(str(sample.key_expr).rsplit("/", 1)[1])
+        name = str(sample.key_expr).rsplit("/", 1)[1]
+        if not name.isdecimal():
+            self.refused += 1
+            return
+        drone = int(name)
         with self._come:
             self._newest[drone] = sample.payload.to_bytes()
             self._come.notify()
 
     def take(self, within_s: float) -> tuple[int, Readings] | None:
-        """The readings that have waited longest; each once, None if none come in time."""
+        """The readings that have waited longest; each once, None if none come in time.
+
+        Raises:
+            InputError: they are none.
+        """
         with self._come:
             self._come.wait_for(lambda: bool(self._newest), timeout=within_s)
             if not self._newest:
                 return None
             drone = next(iter(self._newest))
             body = self._newest.pop(drone)
-        return drone, unpack_readings(body)[0]
+        try:
+            return drone, unpack_readings(body)[0]
+        except InputError:
+            self.refused += 1
+            raise
 
 
 class Brain:
@@ -66,6 +83,7 @@ class Brain:
             for name, pilot in self.pilots.items()
         }
         self._newest_s = dict.fromkeys(self.pilots, -1.0)
+        self._begun_cpu_s = time.process_time()
 
     def think(self, drone: int, readings: Readings) -> bytes | None:
         """What the drone shall do after these readings; None if newer ones were thought about."""
@@ -109,13 +127,15 @@ class Brain:
             "stages_p50_s": {n: float(np.median([s[n] for s in stages])) for n in stages[0]},
             "seen": np.flatnonzero(seen_C).tolist(),
             "targets": targets,
-            "cpu_s": time.process_time(),
+            "cpu_s": time.process_time() - self._begun_cpu_s,
         }
 
 
 def run_brain(orders: BrainOrders) -> None:
     """Think for all drones until they have landed, or none of them is heard any more."""
-    keys, brain, inbox = Keys(orders.mission), Brain(orders), Inbox()
+    keys, inbox = Keys(orders.mission), Inbox()
+    warm(pilot_rule(orders.drones[0]))
+    brain = Brain(orders)
     session = wire.peer(orders.listen, orders.peers)
     link = LateSender(session.put, orders.link.rule(), orders.seed)
     try:
@@ -128,23 +148,44 @@ def run_brain(orders: BrainOrders) -> None:
         ]
         gc.collect()
         gc.freeze()
-        heard_s, begun = time.monotonic(), False
-        while time.monotonic() - heard_s < (_OVER_S if brain.landed() else READY_S):
-            taken = inbox.take(_HELLO_S)
-            if not begun:
-                session.put(keys.brain, pack(True))
-            if taken is None:
-                continue
-            heard_s, begun = time.monotonic(), True
-            drone, readings = taken
-            answer = brain.think(drone, readings)
-            if answer is not None:
-                link.send(keys.down(drone), answer, readings.at_s)
-                telling = brain.telling(drone, readings)
-                if telling is not None:
-                    session.put(keys.telling(drone), telling)
-        publish(Path(orders.report), {**brain.report(), "words_bytes": link.num_bytes})
+        _think(orders, brain, inbox, link, session)
         del hearing
     finally:
         link.close()
         session.close()
+
+
+def _think(orders: BrainOrders, brain: Brain, inbox: Inbox, link: LateSender, session: Any) -> None:
+    """The loop. Whoever ends the brain may not wait for it, so as soon as all is quiet it reports;
+    it goes on for as long as a drone may still be in the air.
+    """
+    # Looks, not a clock: a machine that stood still for a while has lost no drone.
+    keys, begun, quiet, most = Keys(orders.mission), False, 0, READY_S / _LOOK_S
+    lost_looks = max(one.lost_link_s for one in orders.drones) / _LOOK_S + _OVER_LOOKS
+
+    def report() -> None:
+        told = {**brain.report(), "words_bytes": link.num_bytes, "refused": inbox.refused}
+        publish(Path(orders.report), told)
+
+    while quiet < most:
+        if not begun:
+            session.put(keys.brain, pack(True))
+        try:
+            taken = inbox.take(_LOOK_S)
+        except InputError:
+            continue
+        if taken is None:
+            quiet += 1
+            if begun and quiet == _OVER_LOOKS:
+                report()
+            continue
+        quiet, begun = 0, True
+        drone, readings = taken
+        answer = brain.think(drone, readings)
+        if answer is not None:
+            link.send(keys.down(drone), answer, readings.at_s)
+            telling = brain.telling(drone, readings)
+            if telling is not None:
+                session.put(keys.telling(drone), telling)
+        most = _OVER_LOOKS if brain.landed() else lost_looks
+    report()

@@ -16,7 +16,7 @@ import numpy as np
 from sextant.errors import EngineError
 from sextant.fleet import wire
 from sextant.systems.swarm.drone.pilot import Phase
-from sextant.systems.swarm.drone.process import BLIND_S, READY_S, Books, begin
+from sextant.systems.swarm.drone.process import BLIND_S, LOOK_S, READY_S, Books, begin
 from sextant.systems.swarm.drone.vehicle import Vehicle
 from sextant.systems.swarm.mission.orders import DroneOrders, LinkOrders, publish
 from sextant.systems.swarm.mission.wire import Keys, WireVehicle, pack, pack_readings, unpack
@@ -35,11 +35,17 @@ class Answers:
         self._come = threading.Condition()
 
     def hear(self, sample: Any) -> None:
-        """Take in an answer; one from older readings never replaces one from newer ones."""
-        made_from_s, setpoint, lands = unpack(sample.payload.to_bytes())
+        """Take in an answer; one from older readings never replaces one from newer ones, and what
+        is none is passed over.
+        """
+        try:
+            made_from_s, (u, v), lands = unpack(sample.payload.to_bytes())
+            setpoint_2, made_from_s = np.array([float(u), float(v)]), float(made_from_s)
+        except (TypeError, ValueError):
+            return
         with self._come:
             if self._newest is None or made_from_s > self._newest[0]:
-                self._newest = (made_from_s, np.array(setpoint, np.float64).reshape(2))
+                self._newest = (made_from_s, setpoint_2)
             self.landing = self.landing or bool(lands)
             self._come.notify()
 
@@ -119,13 +125,15 @@ def _fly(
 ) -> bool:
     """The loop; returns whether it landed because nobody answered."""
     keys = Keys(orders.mission)
-    sensed_s, in_vain = time.monotonic(), 0
-    while not answers.landing and time.monotonic() - sensed_s < BLIND_S:
-        sensed = vehicle.sense(within_s=0.5)
+    blind_s, in_vain = 0.0, 0
+    while not answers.landing and blind_s < BLIND_S:
+        sensed = vehicle.sense(LOOK_S)
         if sensed is None:
+            blind_s += LOOK_S
             continue
-        sensed_s = time.monotonic()
+        blind_s = 0.0
         readings, made_at_s = sensed
+        books.sensed(readings.at_s, orders.period_s)
         link.send(keys.up(orders.name), pack_readings(readings, made_at_s), readings.at_s)
         setpoint_2 = answers.to(readings.at_s, made_at_s + orders.period_s)
         if answers.landing:
@@ -138,7 +146,7 @@ def _fly(
             in_vain = 0
             vehicle.fly(setpoint_2, readings.at_s)
         books.loops_s.append(time.time() - made_at_s)
-        told = [orders.name, len(books.loops_s), books.missed, readings.at_s]
+        told = [orders.name, books.ticks(), books.missed, readings.at_s]
         session.put(keys.count(orders.name), pack(told))
         # Ticks, not a clock: a machine that stood still for a while has lost no link.
         if in_vain * orders.period_s > orders.lost_link_s:

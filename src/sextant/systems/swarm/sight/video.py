@@ -1,23 +1,30 @@
-"""A flight as an animated GIF or an MP4, drawn without a display."""
+"""A flight as an animated GIF or an MP4, drawn without a display.
+
+Record and video are streams: however long the flight, only a picture or two are held.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
+from PIL.GifImagePlugin import getdata, getheader
 
 from sextant.errors import EngineError, InputError, missing_engine
 from sextant.systems.swarm.mission.record import FRAME_S, read_record
 
-_SIDE = 480
+_SIDE, _MOST_SIDE = 480, 1600
 _MOST_FRAMES = 400
 _A_SECOND = 2.0 / FRAME_S
 """Pictures a second: a flight is shown twice as fast as it was."""
-_TRAIL = 25
+_TRAIL, _COLOURS = 25, 64
+Trails = defaultdict[int, deque[tuple[float, float]]]
 _WALL, _DARK, _SEEN = (40, 44, 52), (225, 228, 232), (255, 255, 255)
 _HUES = 12
 
@@ -46,59 +53,75 @@ def write_video(record: Path, out: Path) -> int:
         EngineError: what writes an .mp4 is missing, or fails.
     """
     check_video(out)
-    lines = list(read_record(record))
-    frames = [line for line in lines if line["kind"] == "frame"]
+    frames = sum(line["kind"] == "frame" for line in read_record(record))
     if not frames:
         raise InputError("a record without a frame", where=str(record))
-    every = -(-len(frames) // _MOST_FRAMES)
-    pictures = list(_pictures(lines[0], frames, every))
     part = out.with_name(f"{out.stem}.part{out.suffix}")
-    if out.suffix == ".mp4":
-        _write_mp4(pictures, part)
-    else:
-        few = [picture.quantize(64) for picture in pictures]
-        few[0].save(
-            part, save_all=True, append_images=few[1:], duration=round(1000 / _A_SECOND), loop=0
-        )
+    write = _write_mp4 if out.suffix == ".mp4" else _write_gif
+    count = write(_pictures(record, every=-(-frames // _MOST_FRAMES)), part)
     part.replace(out)
-    return len(pictures)
+    return count
 
 
-def _write_mp4(pictures: list[Image.Image], out: Path) -> None:
+def _write_gif(pictures: Iterator[Image.Image], out: Path) -> int:
+    """Of each picture only what differs from the one before."""
+    count, before, lasts_ms = 0, None, round(1000 / _A_SECOND)
+    with out.open("wb") as file:
+        for picture in pictures:
+            box = None
+            if before is None:
+                header, _ = getheader(picture.quantize(_COLOURS), info={"loop": 0})
+                file.write(b"".join(header))
+            else:
+                # One in which nothing differs lasts as long as any other.
+                box = ImageChops.difference(picture, before).getbbox() or (0, 0, 1, 1)
+            few = picture.crop(box).quantize(_COLOURS)
+            where = (0, 0) if box is None else box[:2]
+            data = getdata(few, where, duration=lasts_ms, include_color_table=True)
+            file.write(b"".join(data))
+            count, before = count + 1, picture
+        file.write(b";")
+    return count
+
+
+def _write_mp4(pictures: Iterator[Image.Image], out: Path) -> int:
     import imageio_ffmpeg
 
-    size = pictures[0].size
+    count, first = 0, next(pictures)
+    size = first.size
     # The codec halves the colours' size, so both sides must be even; 16 is what it likes best.
     even = (size[0] + -size[0] % 16, size[1] + -size[1] % 16)
     writer = imageio_ffmpeg.write_frames(str(out), even, fps=_A_SECOND, ffmpeg_log_level="error")
     try:
         writer.send(None)
-        for picture in pictures:
+        for picture in chain([first], pictures):
             sheet = Image.new("RGB", even, _WALL)
             sheet.paste(picture)
             writer.send(sheet.tobytes())
+            count += 1
         writer.close()
     except (OSError, RuntimeError) as error:
         raise EngineError(f"the video was not written: {error}") from error
+    return count
 
 
-def _pictures(
-    start: dict[str, Any], frames: list[dict[str, Any]], every: int
-) -> Iterator[Image.Image]:
+def _pictures(record: Path, every: int) -> Iterator[Image.Image]:
+    lines = read_record(record)
+    start = next(lines)
     rows, columns = start["rows"], start["columns"]
-    scale = max(1, _SIDE // max(rows, columns))
+    scale = min(float(max(1, _SIDE // max(rows, columns))), _MOST_SIDE / max(rows, columns))
+    size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     cells = np.full((rows * columns, 3), _DARK, np.uint8)
-    trails: dict[int, list[tuple[float, float]]] = {}
-    for number, frame in enumerate(frames):
+    trails: Trails = defaultdict(lambda: deque(maxlen=_TRAIL))
+    for number, frame in enumerate(line for line in lines if line["kind"] == "frame"):
         cells[frame["seen"]] = _SEEN
         cells[start["blocked"]] = _WALL
         for name, x, y, *_ in frame["drones"]:
-            trails.setdefault(name, []).append(_at(start, x, y, scale))
+            trails[name].append(_at(start, x, y, scale))
         if number % every:
             continue
-        image = Image.fromarray(cells.reshape(rows, columns, 3)[::-1]).resize(
-            (columns * scale, rows * scale), Image.Resampling.NEAREST
-        )
+        sheet = Image.fromarray(cells.reshape(rows, columns, 3)[::-1])
+        image = sheet.resize(size, Image.Resampling.NEAREST)
         _draw(ImageDraw.Draw(image), start, frame, trails, scale)
         yield image
 
@@ -107,8 +130,8 @@ def _draw(
     pen: ImageDraw.ImageDraw,
     start: dict[str, Any],
     frame: dict[str, Any],
-    trails: dict[int, list[tuple[float, float]]],
-    scale: int,
+    trails: Trails,
+    scale: float,
 ) -> None:
     size = max(3.0, 0.3 / start["cell_m"] * scale)
     for x, y in start["targets"]:
@@ -119,12 +142,12 @@ def _draw(
         hue = Image.new("HSV", (1, 1), (255 * (name % _HUES) // _HUES, 220, 190)).convert("RGB")
         colour = hue.getpixel((0, 0))
         u, v = _at(start, x, y, scale)
-        pen.line([*trails[name][-_TRAIL:], (u, v)], fill=colour, width=1)
+        pen.line([*trails[name], (u, v)], fill=colour, width=1)
         pen.ellipse((u - size, v - size, u + size, v + size), fill=colour)
     pen.text((4, 2), f"{frame['at_s']:.0f} s  {100 * frame['coverage']:.0f}%", fill=(20, 90, 200))
 
 
-def _at(start: dict[str, Any], x: float, y: float, scale: int) -> tuple[float, float]:
+def _at(start: dict[str, Any], x: float, y: float, scale: float) -> tuple[float, float]:
     """Pixels of a place."""
     (left, low), cell_m = start["origin_m"], start["cell_m"]
     return (x - left) / cell_m * scale, (start["rows"] - (y - low) / cell_m) * scale

@@ -25,6 +25,8 @@ _FRAME_TICKS = 4
 _READY_S = 60.0
 _STALE_PERIODS = 2.5
 _DEAD_S, _DEAD_PERIODS = 1.5, 4.0
+_FIRST_S = 3.5
+"""Who has given no setpoint by then counts as one whose last was from readings of that time."""
 _MOST_TOLD = 4096
 """Orders of drones may wait; they are taken in many times a period."""
 
@@ -32,7 +34,8 @@ _MOST_TOLD = 4096
 class Autopilots:
     """What each drone was told to do last; who hears nothing new for 2.5 periods stops."""
 
-    def __init__(self, session: Any, keys: Keys) -> None:
+    def __init__(self, session: Any, keys: Keys, count: int) -> None:
+        self._count = count
         self._told = session.declare_subscriber(keys.act(), wire.newest(_MOST_TOLD))
         self._hellos = session.declare_subscriber(keys.hello, wire.newest(_MOST_TOLD))
         self._orders: dict[int, tuple[float, tuple[float, float]]] = {}
@@ -42,8 +45,10 @@ class Autopilots:
     def ready(self) -> int:
         """How many drones are there."""
         while (sample := self._hellos.try_recv()) is not None:
-            with suppress(TypeError, ValueError, IndexError):
-                self._ready.add(int(unpack(sample.payload.to_bytes())[0]))
+            with suppress(TypeError, ValueError, IndexError, KeyError):
+                drone = unpack(sample.payload.to_bytes())[0]
+                if drone in range(self._count):
+                    self._ready.add(int(drone))
         return len(self._ready)
 
     def hear(self) -> None:
@@ -73,10 +78,11 @@ class Autopilots:
         return set(self._landing)
 
     def silent(self, since_s: float) -> set[int]:
-        """Those that flew, and whose last setpoint is from readings of before a time of the world;
-        a machine that stands still for a while loses nobody.
+        """Those whose last setpoint is from readings of before a time of the world, or that never
+        gave one; a machine that stands still for a while loses nobody.
         """
-        return {d for d, (made_from_s, _) in self._orders.items() if made_from_s < since_s}
+        last_s = {drone: made_from_s for drone, (made_from_s, _) in self._orders.items()}
+        return {drone for drone in self._ready if last_s.get(drone, _FIRST_S) < since_s}
 
 
 def run_world(orders: WorldOrders) -> None:
@@ -94,7 +100,7 @@ def run_world(orders: WorldOrders) -> None:
     _ = world.layer.framed_clearance
     session = wire.peer(orders.listen, [])
     try:
-        pilots = Autopilots(session, Keys(orders.mission))
+        pilots = Autopilots(session, Keys(orders.mission), len(starts_N2))
         _await(pilots, len(starts_N2))
         begun_cpu_s = time.process_time()
         lost = _run(world, pilots, orders, session)

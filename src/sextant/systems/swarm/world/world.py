@@ -19,6 +19,7 @@ from sextant.systems.swarm.world.sensors import Drift, Readings, SensorRule, bou
 
 _STEP_S = 0.01
 _FAR_M, _SPARE_M = 1e9, 1e-3
+_STARTS = "--config: starts_m"
 # Names of random streams: each drone's wind, sensors and camera have one of their own, so that no
 # reading depends on who else was asked for one.
 _GROUND, _WIND, _SENSORS, _CAMERA, _DRIFT = range(5)
@@ -177,9 +178,9 @@ def check_starts(layer: Layer, starts_N2: Floats, radius_m: float) -> None:
         if layer.distance(start_2, 2 * radius_m) <= radius_m:
             x, y = start_2
             raise InputError(
-                f"drone {drone} would start inside a wall, at ({x:.2f}, {y:.2f})", where="--starts"
+                f"drone {drone} would start inside a wall, at ({x:.2f}, {y:.2f})", where=_STARTS
             )
         gaps = np.hypot(*(starts_N2[:drone] - start_2).T)
         if drone and gaps.min() <= 2 * radius_m:
             other = int(gaps.argmin())
-            raise InputError(f"drones {other} and {drone} start too near", where="--starts")
+            raise InputError(f"drones {other} and {drone} start too near", where=_STARTS)

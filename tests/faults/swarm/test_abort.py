@@ -1,0 +1,63 @@
+"""An operator's abort without a launcher: one command lands everyone."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flights import field, until
+
+pytest.importorskip("zenoh")
+
+from sextant.cli.main import main
+from sextant.systems.swarm.mission import start
+from sextant.systems.swarm.mission.launch import Flight
+
+
+@pytest.mark.timeout(200)
+def test_an_operator_lands_a_flight_whose_launcher_is_gone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flight = Flight(
+        field(tmp_path, 40),
+        tmp_path,
+        cell_m=1.0,
+        drones=2,
+        targets=1,
+        loss=0.0,
+        seed=1,
+        most_s=300.0,
+    )
+    launcher = subprocess.Popen(
+        [sys.executable, "-P", "-m", start.__name__, str(tmp_path)], stdout=subprocess.PIPE
+    )
+    handles: list[int] = []
+    try:
+        assert launcher.stdout is not None
+        pids: dict[str, Any] = json.loads(launcher.stdout.readline())
+        handles += [os.pidfd_open(pid) for pid in pids.values()]
+        flight.listen()
+        until(lambda: flight.truth() is not None, "no flight")
+        launcher.kill()
+        words = ["swarm", "abort", "--config", str(tmp_path), "--within", "120 s", "--json"]
+        assert main(words) == 0
+        assert json.loads(capsys.readouterr().out) == {"down": [0, 1], "silent": []}
+        until(lambda: (tmp_path / "world.json").exists(), "the physics does not end")
+        until(lambda: len(list(tmp_path.glob("drone-?.json"))) == 2, "no reports")
+    finally:
+        launcher.kill()
+        launcher.communicate()
+        for handle in handles:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.close(handle)
+        flight.close()
+    result = json.loads((tmp_path / "world.json").read_bytes())
+    assert (result["landed"], result["lost"], result["collisions"]) == (2, [], [])
+    reports = [json.loads((tmp_path / f"drone-{name}.json").read_bytes()) for name in (0, 1)]
+    assert [report["aborted"] for report in reports] == [True, True]
