@@ -75,15 +75,13 @@ class Promises:
         further_m_s = hypot(*further_2.tolist())
         least_m_s = max(spread_m_s, _LEAST_M_S)
         # The disk reaches as far towards the wish as it can and still hold both.
-        veers = [*(veer for veer in _VEERS if veer > least_m_s), least_m_s]
-        room = np.array([min(veer - spread_m_s, further_m_s) for veer in veers])
-        courses_V2 = middle_2 + room[:, None] * further_2 / max(further_m_s, 1e-9)
-        fits = [
-            bool((self._rule.reach_m(course_2[None], np.array([veer]), ways_L2) <= share_L).all())
-            for course_2, veer in zip(courses_V2, veers, strict=True)
-        ]
-        best = fits.index(True) if True in fits else len(veers) - 1
+        veers_V = np.array([*(veer for veer in _VEERS if veer > least_m_s), least_m_s])
+        room_V = np.minimum(veers_V - spread_m_s, further_m_s)
+        courses_V2 = middle_2 + room_V[:, None] * further_2 / max(further_m_s, 1e-9)
+        reach_VL = self._rule.reach_m(courses_V2[:, None], veers_V[:, None], ways_L2)
+        fits_V = np.asarray((reach_VL <= share_L).all(axis=1))
+        best = int(fits_V.argmax()) if fits_V.any() else len(veers_V) - 1
         x, y = courses_V2[best].tolist()
-        promise = Promise(course=(x, y), veer_m_s=veers[best])
+        promise = Promise(course=(x, y), veer_m_s=float(veers_V[best]))
         self._given.append((now_s + PROMISE_S, promise))
         return promise

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import hypot
 
 import numpy as np
@@ -96,12 +95,15 @@ class SafetyRule:
     def reach_m(self, courses_L2: Floats, veers_L: Floats, ways_L2: Floats) -> Floats:
         """How far the way to a stop of who keeps a promise may lead along unit vectors [L].
 
+        Any one of the three may have more dimensions, or fewer.
+
         For v in a disk (c, r) it leads stop(|v|) (v . d) / |v| along d. No v . d is above
         c . d + r, and no |v| above s = |c| + r; and stop(v) / v rises with v, so it is at most
         stop(s) / s * (c . d + r). A part of v leads less far.
         """
-        nears_L = (courses_L2 * ways_L2).sum(axis=1) + veers_L
-        fastest_L = np.minimum(_lengths(courses_L2) + veers_L, self.speed_m_s)
+        nears_L = (courses_L2 * ways_L2).sum(axis=-1) + veers_L
+        fastest_L = np.hypot(courses_L2[..., 0], courses_L2[..., 1]) + veers_L
+        fastest_L = np.minimum(fastest_L, self.speed_m_s)
         steep_L = self.stopping_m(fastest_L) / np.maximum(fastest_L, 1e-9)
         return np.asarray(np.minimum(np.maximum(nears_L, 0.0), fastest_L) * steep_L)
 
@@ -225,22 +227,23 @@ def nearest_allowed(
     candidates_K2 = np.concatenate(
         [(_TURNS @ wanted_2).reshape(-1, 2), inside_K2, limit_m_s * _FAN]
     )
-    candidates_K2 = candidates_K2[kept(candidates_K2, promised)]
     cost_K = ((candidates_K2 - wanted_2) ** 2).sum(axis=1)
     order_K = cost_K.argsort(kind="stable")
-    candidates_K2, excess = candidates_K2[order_K], []
+    looked, excess = [], []
     # The first that is allowed is the answer, so the others need not be looked at.
-    for first, last in pairwise((0, *_FIRST, len(candidates_K2))):
-        part_K2 = candidates_K2[first:last]
+    for part_K in np.split(order_K, _FIRST):
+        part_K2 = candidates_K2[part_K]
+        part_K2 = part_K2[kept(part_K2, promised)]
         if not len(part_K2):
             continue
+        looked.append(part_K2)
         excess.append(bounds.excess_m(part_K2, rule, going))
         allowed = (excess[-1] <= _NOTHING_M).nonzero()[0]
         if len(allowed):
             return np.asarray(part_K2[allowed[0]])
     excess_K = np.concatenate(excess)
     least = (excess_K <= excess_K.min() + _NOTHING_M).nonzero()[0]
-    return np.asarray(candidates_K2[least[0]])
+    return np.asarray(np.concatenate(looked)[least[0]])
 
 
 def kept(velocities_K2: Floats, promised: Sequence[Promise]) -> Bools:
@@ -252,10 +255,14 @@ def kept(velocities_K2: Floats, promised: Sequence[Promise]) -> Bools:
         return np.ones(len(velocities_K2), np.bool_)
     courses_P2 = np.array([promise.course for promise in promised])
     veers_P = np.array([promise.veer_m_s for promise in promised])
-    square_K1 = (velocities_K2**2).sum(axis=1)[:, None]
+    square_K1 = (velocities_K2[:, 0] ** 2 + velocities_K2[:, 1] ** 2)[:, None]
     along_KP = velocities_K2 @ courses_P2.T
     longer_KP = np.maximum(along_KP / np.maximum(square_K1, 1e-12), 1.0)
-    off_KP = longer_KP * (longer_KP * square_K1 - 2.0 * along_KP) + (courses_P2**2).sum(axis=1)
+    off_KP = (
+        longer_KP * (longer_KP * square_K1 - 2.0 * along_KP)
+        + courses_P2[:, 0] ** 2
+        + courses_P2[:, 1] ** 2
+    )
     is_kept_KP = (off_KP <= veers_P**2 + _NOTHING_M) | (square_K1 < 1e-12)
     return np.asarray(is_kept_KP.all(axis=1))
 
