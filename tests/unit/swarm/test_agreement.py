@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sextant.errors import InputError
 from sextant.systems.swarm.agreement.auction import NOBODY, Auction, Beliefs, Claim
-from sextant.systems.swarm.agreement.neighbours import Neighbour, Neighbours
+from sextant.systems.swarm.agreement.neighbours import Neighbour, Neighbours, Promise
 from sextant.systems.swarm.agreement.shared_map import MOST, Change, SharedMap
 from sextant.systems.swarm.agreement.targets import Estimate
 from sextant.systems.swarm.agreement.words import Word
@@ -90,7 +90,13 @@ def test_a_word_with_a_cell_twice_or_evidence_out_of_bounds_is_none(
 def test_a_word_comes_back_as_it_was_said_and_half_of_one_is_none() -> None:
     still_2 = np.zeros(2)
     word = Word(
-        speaker=Neighbour(name=2, at_s=1.5, position_2=still_2, velocity_2=still_2),
+        speaker=Neighbour(
+            name=2,
+            at_s=1.5,
+            position_2=still_2,
+            velocity_2=still_2,
+            promise=Promise(course=(1.0, -2.0), veer_m_s=0.5),
+        ),
         mission=1,
         versions={0: 70_000, 2: 3},
         beliefs=Beliefs(
@@ -101,7 +107,7 @@ def test_a_word_comes_back_as_it_was_said_and_half_of_one_is_none() -> None:
     body = word.pack()
     heard = Word.unpack(body, CELLS)
     assert (heard.versions, heard.beliefs) == (word.versions, word.beliefs)
-    assert heard.estimates == word.estimates
+    assert (heard.estimates, heard.speaker.promise) == (word.estimates, word.speaker.promise)
     for end in range(0, len(body), 7):
         with pytest.raises(InputError):
             Word.unpack(body[:end], CELLS)
@@ -113,7 +119,9 @@ def test_a_word_comes_back_as_it_was_said_and_half_of_one_is_none() -> None:
         {"heard": struct.pack("<Hd", 4, math.inf)},
         {"who": [70_000, *who[1:]]},
         {"who": [1e300, *who[1:]]},
-        {"flies": [-1.0, rank, way]},
+        {"flies": [[0.0, 0.0, -1.0], rank, way]},
+        {"flies": [[1e300, 0.0, 1.0], rank, way]},
+        {"flies": [[0.0, 1.0], rank, way]},
         {"flies": [promise, rank, [[0.0, 0.0]] * 50_000]},
         {"changes": [[1 << 32, 0, 0, b"", b"", b""]]},
         {"changes": [[2, 0, 1 << 32, b"", b"", b""]]},

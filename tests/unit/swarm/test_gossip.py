@@ -5,7 +5,13 @@ import pytest
 
 from sextant.systems.swarm.agreement.auction import Beliefs
 from sextant.systems.swarm.agreement.gossip import Gossip
-from sextant.systems.swarm.agreement.neighbours import PROMISE_S, Neighbour, Neighbours, source_of
+from sextant.systems.swarm.agreement.neighbours import (
+    PROMISE_S,
+    Neighbour,
+    Neighbours,
+    Promise,
+    source_of,
+)
 from sextant.systems.swarm.agreement.shared_map import SharedMap
 from sextant.systems.swarm.agreement.words import Word
 from sextant.systems.swarm.drone.chart import Chart
@@ -142,7 +148,9 @@ def test_a_promise_by_a_clock_that_is_ahead_ends_no_later_than_it_was_heard() ->
 
     def said(at_s: float, x: float) -> Neighbour:
         place_2 = np.array([x, 0.0])
-        return Neighbour(name=1, at_s=at_s, position_2=place_2, velocity_2=still_2, promise_m_s=1.0)
+        return Neighbour(
+            name=1, at_s=at_s, position_2=place_2, velocity_2=still_2, promise=Promise(veer_m_s=1.0)
+        )
 
     known.hear(said(10.4, 1.0), 10.0)
     # One that was said before it, and comes later.

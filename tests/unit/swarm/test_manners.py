@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sextant.systems.swarm.agreement.neighbours import PROMISE_S, Neighbour
+from sextant.systems.swarm.agreement.neighbours import PROMISE_S, Neighbour, Promise
 from sextant.systems.swarm.agreement.shared_map import SharedMap
 from sextant.systems.swarm.drone.chart import Chart
 from sextant.systems.swarm.drone.manners import Manners
 from sextant.systems.swarm.drone.planner import Planner
 from sextant.systems.swarm.drone.promises import Promises
-from sextant.systems.swarm.drone.safety import SafetyRule
+from sextant.systems.swarm.drone.safety import Bounds, SafetyRule, kept, nearest_allowed
+from sextant.systems.swarm.world.rays import fan
 
 RULE = SafetyRule()
 CHART = Chart(rows=3, columns=12, cell_m=1.0, origin_m=(0.0, 0.0))
@@ -77,23 +78,73 @@ def test_who_has_waited_long_takes_the_last_place() -> None:
     assert max(s.rank for s in standings) >= 1000.0
 
 
-@given(gaps=st.lists(st.floats(0.7, 12.0), min_size=2, max_size=12))
+def in_promise(promise: Promise, velocity: np.ndarray) -> bool:
+    """Whether it is a part of a velocity in the disk, by trying many."""
+    course = np.array(promise.course)
+    if np.hypot(*velocity) < 1e-6:
+        return True
+    longer = velocity * np.linspace(1.0, 6.0 / np.hypot(*velocity), 4001)[:, None]
+    return bool(np.hypot(*(longer - course).T).min() <= promise.veer_m_s + 2e-3)
+
+
+@given(seed=st.integers(0, 10_000))
 @settings(max_examples=40, deadline=None)
-def test_a_drone_keeps_to_every_promise_that_still_counts(gaps: list[float]) -> None:
+def test_a_drone_keeps_to_every_promise_that_still_counts(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    none = np.empty((0, 2))
+    free = Bounds(
+        points_M2=none, hulls_M=np.empty(0), ways_L2=none, gaps_L=np.empty(0), push_2=np.zeros(2)
+    )
     promises = Promises(RULE)
-    given_at: list[tuple[float, float]] = []
-    speed = 0.0
-    for tick, gap in enumerate(gaps):
+    given_at: list[tuple[float, Promise]] = []
+    velocity, moves = np.zeros(2), 0.0
+    for tick in range(16):
         now_s = 0.05 * tick
-        limit = promises.limit_m_s(now_s)
-        assert limit <= min((p for at, p in given_at if now_s < at + PROMISE_S), default=3.0)
-        speed = min(limit, speed + 0.3)
+        wish = rng.uniform(-3.0, 3.0, 2)
+        promised = promises.given(now_s)
+        setpoint = nearest_allowed(wish, free, RULE, promised=promised)
+        binding = [p for at, p in given_at if now_s < at + PROMISE_S - 1e-6]
+        assert all(in_promise(p, setpoint) for p in binding)
+        velocity = velocity + 0.3 * (setpoint - velocity)
+        assert all(in_promise(p, velocity) for p in binding)
+        moves += float(np.hypot(*velocity))
         other = Neighbour(
-            name=1, at_s=now_s, position_2=np.array([gap, 0.0]), velocity_2=np.zeros(2)
+            name=1, at_s=now_s, position_2=rng.uniform(-4.0, 4.0, 2), velocity_2=np.zeros(2)
         )
-        promise = promises.give(now_s, np.zeros(2), speed, [other])
-        assert promise >= speed
+        promise = promises.give(now_s, np.zeros(2), (velocity, setpoint, wish), [other])
+        assert in_promise(promise, velocity)
+        assert in_promise(promise, setpoint)
         given_at.append((now_s, promise))
+    assert moves > 0.5
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    course=st.tuples(st.floats(-2.0, 2.0), st.floats(-2.0, 2.0)),
+    veer=st.floats(0.0, 1.5),
+)
+@settings(max_examples=100, deadline=None)
+def test_who_keeps_a_promise_comes_no_nearer_than_is_feared(
+    seed: int, course: tuple[float, float], veer: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    promise = Promise(course=course, veer_m_s=veer)
+    inside = np.array(course) + veer * np.sqrt(rng.random((200, 1))) * fan(200)
+    flown = inside * np.where(rng.random((200, 1)) < 0.5, 1.0, rng.random((200, 1)))
+    assert kept(flown, [promise]).all()
+    flown = flown[np.hypot(*flown.T) <= RULE.speed_m_s]
+    ways = fan(12, turn=rng.random())
+    feared = RULE.reach_m(np.tile(course, (12, 1)), np.full(12, veer), ways)
+    assert (RULE.extents_m(flown, ways).max(axis=0, initial=0.0) <= feared + 1e-9).all()
+
+
+def test_who_flies_away_or_beside_is_hardly_feared() -> None:
+    courses, veers = np.tile([2.0, 0.0], (3, 1)), np.full(3, 0.4)
+    ahead, beside, behind = RULE.reach_m(courses, veers, np.array([[1, 0], [0, 1], [-1, 0.0]]))
+    assert behind == 0.0
+    assert beside < 0.2 * ahead
+    outside = np.array([[0.0, 1.0], [-0.5, 0.0], [2.5, 0.0], [2.0, 0.5]])
+    assert not kept(outside, [Promise(course=(2.0, 0.0), veer_m_s=0.4)]).any()
 
 
 @given(
@@ -127,7 +178,7 @@ def test_the_rule_is_the_one_of_the_proof() -> None:
         at_s=0.0,
         position_2=np.array([4.0, 0.0]),
         velocity_2=np.zeros(2),
-        promise_m_s=1.0,
+        promise=Promise(veer_m_s=1.0),
     )
     going = np.array([[1.0, 0.0]])
     bounds = eyes.bounds(np.zeros(2), going, [word], 0.0)

@@ -106,12 +106,13 @@ def fly(world: World, goals: np.ndarray, seconds: float, *, words: bool, seed: i
                 bounds,
                 RULE,
                 going=Going(velocity_2=reading.velocity_2, setpoint_2=setpoints[i]),
-                limit_m_s=promises[i].limit_m_s(reading.at_s),
+                promised=promises[i].given(reading.at_s),
             )
         world.step(setpoints, TICK_S)
         for i, reading in enumerate(seen):
-            speed, others = float(np.hypot(*reading.velocity_2)), list(heard[i].values())
-            given = promises[i].give(reading.at_s, reading.position_2, speed, others)
+            flies = reading.velocity_2, setpoints[i], goals[i] - reading.position_2
+            others = list(heard[i].values())
+            given = promises[i].give(reading.at_s, reading.position_2, flies, others)
             for j in range(count):
                 if words and i != j and rng.random() > 0.2:
                     heard[j][i] = Neighbour(
@@ -119,7 +120,7 @@ def fly(world: World, goals: np.ndarray, seconds: float, *, words: bool, seed: i
                         at_s=reading.at_s,
                         position_2=reading.position_2,
                         velocity_2=reading.velocity_2,
-                        promise_m_s=given,
+                        promise=given,
                     )
 
 

@@ -8,8 +8,26 @@ from math import hypot, inf
 
 from sextant.systems.swarm.world.grid import Floats
 
-PROMISE_S = 0.6
-"""How long the speed in a word is not exceeded, whatever its speaker hears or says later."""
+PROMISE_S = 0.4
+"""How long a promise in a word is kept, whatever its speaker hears or says later."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Promise:
+    """A disk of velocities; who gave it flies one of them, or a part of one, so that it may brake.
+
+    Attributes:
+        course: the middle, metres a second each way.
+        veer_m_s: the radius.
+    """
+
+    course: tuple[float, float] = (0.0, 0.0)
+    veer_m_s: float
+
+    @property
+    def fastest_m_s(self) -> float:
+        """The highest speed in it."""
+        return hypot(*self.course) + self.veer_m_s
 
 
 def source_of(name: int, boot: int) -> int:
@@ -27,7 +45,7 @@ class Neighbour:
         position_2: where it believes to be.
         velocity_2: how it flies.
         landed: it is on the ground.
-        promise_m_s: it will fly no faster for PROMISE_S; None promises nothing.
+        promise: how it will fly for PROMISE_S; None promises nothing.
         rank: who may pass: the lower goes first.
         way_2: where it cannot pass, points that it would fly along; empty where nobody is in
             its way.
@@ -39,7 +57,7 @@ class Neighbour:
     position_2: Floats
     velocity_2: Floats
     landed: bool = False
-    promise_m_s: float | None = None
+    promise: Promise | None = None
     rank: float = 0.0
     way_2: tuple[tuple[float, float], ...] = ()
     boot: int = 0
@@ -51,9 +69,13 @@ class Neighbour:
 
     def fastest(self, now_s: float, speed_m_s: float) -> float:
         """The most that it flies now: what it promised, or after that what anybody can."""
-        if self.promise_m_s is None or now_s - self.at_s > PROMISE_S - 1e-6:
-            return speed_m_s
-        return min(self.promise_m_s, speed_m_s)
+        return min(self.flies(now_s, speed_m_s).fastest_m_s, speed_m_s)
+
+    def flies(self, now_s: float, speed_m_s: float) -> Promise:
+        """What it keeps to now: its promise, or after that what anybody can."""
+        if self.promise is None or now_s - self.at_s > PROMISE_S - 1e-6:
+            return Promise(veer_m_s=speed_m_s)
+        return self.promise
 
 
 class Neighbours:

@@ -14,7 +14,7 @@ import numpy as np
 
 from sextant.errors import InputError, missing_engine
 from sextant.systems.swarm.agreement.auction import Beliefs, Claim
-from sextant.systems.swarm.agreement.neighbours import Neighbour
+from sextant.systems.swarm.agreement.neighbours import Neighbour, Promise
 from sextant.systems.swarm.agreement.shared_map import Change, is_evidence
 from sextant.systems.swarm.agreement.targets import Estimate
 
@@ -57,7 +57,7 @@ class Word:
         who, beliefs = self.speaker, self.beliefs
         told = {
             "who": [who.name, who.at_s, *who.position_2, *who.velocity_2, who.landed, who.boot],
-            "flies": [who.promise_m_s, who.rank, [list(point) for point in who.way_2]],
+            "flies": [_promised(who.promise), who.rank, [list(point) for point in who.way_2]],
             "mission": self.mission,
             "abort": self.abort,
             "changes": [_packed(change) for change in self.changes],
@@ -112,10 +112,10 @@ def _claims(beliefs: Beliefs) -> Iterable[tuple[int, int, float]]:
 
 def _speaker(told: Any) -> Neighbour:
     name, at_s, x, y, u, v, landed, boot = told["who"]
-    promise, rank, way = told["flies"]
-    _check(at_s, x, y, u, v, rank, 0.0 if promise is None else promise)
-    if len(way) > _MOST_POINTS or (promise is not None and promise < 0.0):
-        raise ValueError("a way or a promise out of bounds")
+    promised, rank, way = told["flies"]
+    _check(at_s, x, y, u, v, rank)
+    if len(way) > _MOST_POINTS:
+        raise ValueError("a way out of bounds")
     points = tuple((float(x), float(y)) for x, y in way)
     _check(*chain(*points))
     return Neighbour(
@@ -124,11 +124,22 @@ def _speaker(told: Any) -> Neighbour:
         position_2=np.array((x, y), np.float64),
         velocity_2=np.array((u, v), np.float64),
         landed=bool(landed),
-        promise_m_s=None if promise is None else float(promise),
+        promise=None if promised is None else _promise(*promised),
         rank=float(rank),
         way_2=points,
         boot=_whole(boot, _MOST_NAME),
     )
+
+
+def _promised(promise: Promise | None) -> list[float] | None:
+    return None if promise is None else [*promise.course, promise.veer_m_s]
+
+
+def _promise(across: Any, up: Any, veer: Any) -> Promise:
+    _check(across, up, veer)
+    if veer < 0.0 or max(abs(across), abs(up), veer) > _FARTHEST_M:
+        raise ValueError("a promise out of bounds")
+    return Promise(course=(float(across), float(up)), veer_m_s=float(veer))
 
 
 def _packed(change: Change) -> list[Any]:

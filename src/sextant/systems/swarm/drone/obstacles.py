@@ -68,18 +68,18 @@ class Obstacles:
         """
         walls_M2 = _nearest_a_sector(self._hits.walls(), self._walls_m)
         strangers_N2 = _nearest_a_sector(self._hits.strangers(), _HEED_M)
-        # Movers as offsets to the nearest that they may be, less the hulls, and their speeds.
+        # Movers as offsets to the nearest that they may be, less the hulls, and their promises.
         told = self._known(position_2, neighbours, now_s)
         if not told and not len(walls_M2) and not len(strangers_N2):
             return _NOTHING
-        strange = (self._hull_m + self._rule.margin_m, self._rule.speed_m_s)
+        strange = (self._hull_m + self._rule.margin_m, 0.0, 0.0, self._rule.speed_m_s)
         movers = [(x, y, *strange) for x, y in strangers_N2.tolist()] + told
-        movers_L4 = np.array(movers, np.float64).reshape(-1, 4)
-        offsets_L2, less_L, fast_L = movers_L4[:, :2], movers_L4[:, 2], movers_L4[:, 3]
+        movers_L6 = np.array(movers, np.float64).reshape(-1, 6)
+        offsets_L2, less_L = movers_L6[:, :2], movers_L6[:, 2]
         far_L = np.hypot(offsets_L2[:, 0], offsets_L2[:, 1])
         ways_L2 = offsets_L2 / np.maximum(far_L, 1e-9)[:, None]
         gaps_L = far_L - less_L
-        reach_L = self._rule.stopping_m(fast_L)
+        reach_L = self._rule.reach_m(movers_L6[:, 3:5], movers_L6[:, 5], -ways_L2)
         own_L = self._rule.extents_m(going_K2, ways_L2).max(axis=0, initial=0.0)
         near_N2 = np.concatenate([walls_M2, ways_L2 * (gaps_L + self._hull_m)[:, None]])
         return Bounds(
@@ -103,8 +103,8 @@ class Obstacles:
 
     def _known(
         self, position_2: Floats, neighbours: Sequence[Neighbour], now_s: float
-    ) -> list[tuple[float, float, float, float]]:
-        """Offsets (x, y) of each neighbour, what hulls and errors take of them, and how fast it is.
+    ) -> list[tuple[float, ...]]:
+        """Offsets (x, y) of each neighbour, what hulls and errors take of them, and its promise.
 
         By what the own rays hit of it; by its word alone where they hit nothing, or where it says
         more. Then it may have come nearer since, and both may err on where they are.
@@ -116,21 +116,26 @@ class Obstacles:
         far_N = np.hypot(offsets_N2[:, 0], offsets_N2[:, 1])
         nearest_B = np.where(whose_NB, far_N[:, None], np.inf).min(axis=0, initial=np.inf)
         hulls_m = 2.0 * (self._rule.radius_m + self._rule.margin_m + self._sensors.position_error_m)
-        (x, y), movers = position_2.tolist(), list[tuple[float, float, float, float]]()
+        (x, y), movers = position_2.tolist(), list[tuple[float, ...]]()
         for column, (other, nearest_m) in enumerate(
             zip(neighbours, nearest_B.tolist(), strict=True)
         ):
-            fast_m_s = other.fastest(now_s, self._rule.speed_m_s)
-            less_m = hulls_m + fast_m_s * max(0.0, now_s - other.at_s)
+            promise = other.flies(now_s, self._rule.speed_m_s)
+            (across, up), veer_m_s = promise.course, promise.veer_m_s
             ox, oy = other.position_2.tolist()
-            told_m = hypot(ox - x, oy - y) - less_m
+            ox, oy = ox - x, oy - y
+            far_m = hypot(ox, oy)
+            nears_m_s = max(0.0, veer_m_s - (across * ox + up * oy) / max(far_m, 1e-9))
+            less_m = hulls_m + nears_m_s * max(0.0, now_s - other.at_s)
+            told_m = far_m - less_m
             if told_m > _HEED_M:
                 continue
             if told_m < nearest_m - self._hull_m - self._rule.margin_m < np.inf:
                 of_it = offsets_N2[whose_NB[:, column] & (far_N < nearest_m + 0.15)].tolist()
-                movers += [(*at, self._hull_m + self._rule.margin_m, fast_m_s) for at in of_it]
+                less_m = self._hull_m + self._rule.margin_m
+                movers += [(*at, less_m, across, up, veer_m_s) for at in of_it]
             else:
-                movers.append((ox - x, oy - y, less_m, fast_m_s))
+                movers.append((ox, oy, less_m, across, up, veer_m_s))
         return movers
 
     def heeded(

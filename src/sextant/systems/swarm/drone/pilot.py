@@ -121,7 +121,8 @@ class Pilot:
         self._promises = Promises(rule.safety)
         self._manners = Manners(rule.name, rule.chart, 2.0 * clearance_m + _APART_M)
         self._standing = Standing(rank=float(rule.name), blocked=False, aside=None)
-        self._setpoint_2, self._trim = np.zeros(2), Trim(rule.period_s)
+        self._setpoint_2 = self._wish_2 = np.zeros(2)
+        self._trim = Trim(rule.period_s)
         self._ways: Ways | None = None
         self._cells: dict[int, int] = {}
         self._goal: int | None = None
@@ -340,9 +341,10 @@ class Pilot:
             wanted_2 = way_2 / max(far_m, 1e-9) * min(rule.speed_m_s, 2.0 * far_m)
         going_K2 = np.stack([readings.velocity_2, self._setpoint_2])
         bounds = self._obstacles.bounds(at_2, going_K2, others, now_s)
-        limit_m_s = self._promises.limit_m_s(now_s)
+        self._wish_2 = wanted_2
         going = Going(velocity_2=readings.velocity_2, setpoint_2=self._setpoint_2)
-        return nearest_allowed(wanted_2, bounds, rule, going=going, limit_m_s=limit_m_s)
+        promised = self._promises.given(now_s)
+        return nearest_allowed(wanted_2, bounds, rule, going=going, promised=promised)
 
     def _heading(self) -> int | None:
         """Where to: aside if somebody must pass, else the goal."""
@@ -369,18 +371,14 @@ class Pilot:
 
     def _speak(self, now_s: float, at_2: Floats, velocity_2: Floats) -> bytes:
         ticks = self._tick - self.rule.name
+        flies = velocity_2, self._setpoint_2, self._wish_2
         speaker = Neighbour(
             name=self.rule.name,
             at_s=now_s,
             position_2=at_2,
             velocity_2=velocity_2,
             landed=self.phase is Phase.LANDED,
-            promise_m_s=self._promises.give(
-                now_s,
-                at_2,
-                float(np.hypot(*velocity_2)),
-                self._neighbours.alive(now_s),
-            ),
+            promise=self._promises.give(now_s, at_2, flies, self._neighbours.alive(now_s)),
             rank=self._standing.rank,
             way_2=self._way(),
             boot=self.rule.boot,

@@ -4,10 +4,11 @@ A velocity is allowed if the drone, told to stop one reaction later, comes to re
 anything: stop(v) = v t + brake(v) straight on, with t the longest time until a new setpoint acts.
 
 Towards another that may move: let g be the gap between the two hulls, e how far the drone would
-still come nearer if it braked now, and E >= e' a bound on the same of the other, from the speed
-that it promised not to exceed (from the highest speed of all, where it promised nothing). If
-e + E <= g, a new velocity is allowed that comes nearer by at most (g + e - E) / 2; else the drone
-brakes. Then e + e' <= g holds for ever, so the two never touch:
+still come nearer if it braked now, and E >= e' a bound on the same of the other, from the disk of
+velocities that it promised to keep to (from all that anybody can fly, where it promised nothing):
+who promised to fly away, or beside, is hardly feared. If e + E <= g, a new velocity is allowed that
+comes nearer by at most (g + e - E) / 2; else the drone brakes. Then e + e' <= g holds for ever, so
+the two never touch:
 both choose anew: the sum is at most (g + e - E)/2 + (g + e' - E')/2 <= g, for e <= E', e' <= E;
 one brakes and the other chooses: at most e + (g + e' - E')/2 <= (g + e + e')/2 <= g;
 both brake: what is left of each way to a stop is part of what it was.
@@ -20,12 +21,14 @@ Shape suffixes: M things that stand, L things that may move, K velocities.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import hypot
 
 import numpy as np
 
-from sextant.systems.swarm.world.grid import Floats
+from sextant.systems.swarm.agreement.neighbours import Promise
+from sextant.systems.swarm.world.grid import Bools, Floats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,10 +92,20 @@ class SafetyRule:
         speeds_K = _lengths(velocities_K2)
         return _along(velocities_K2, speeds_K, self.stopping_m(speeds_K), ways_L2)
 
-    def speed_to_stop_in(self, metres: float) -> float:
-        """The highest speed, in steps of 0.1 m/s, whose way to a stop is no longer."""
-        speeds = np.arange(0.0, self.speed_m_s + 0.05, 0.1)
-        return float(speeds[self.stopping_m(speeds) <= max(metres, 0.0)][-1])
+    def reach_m(self, courses_L2: Floats, veers_L: Floats, ways_L2: Floats) -> Floats:
+        """How far the way to a stop of who keeps a promise may lead along unit vectors [L].
+
+        Any one of the three may have more dimensions, or fewer.
+
+        For v in a disk (c, r) it leads stop(|v|) (v . d) / |v| along d. No v . d is above
+        c . d + r, and no |v| above s = |c| + r; and stop(v) / v rises with v, so it is at most
+        stop(s) / s * (c . d + r). A part of v leads less far.
+        """
+        nears_L = (courses_L2 * ways_L2).sum(axis=-1) + veers_L
+        fastest_L = np.hypot(courses_L2[..., 0], courses_L2[..., 1]) + veers_L
+        fastest_L = np.minimum(fastest_L, self.speed_m_s)
+        steep_L = self.stopping_m(fastest_L) / np.maximum(fastest_L, 1e-9)
+        return np.asarray(np.minimum(np.maximum(nears_L, 0.0), fastest_L) * steep_L)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,7 +199,7 @@ def nearest_allowed(
     rule: SafetyRule,
     *,
     going: Going | None = None,
-    limit_m_s: float | None = None,
+    promised: Sequence[Promise] = (),
 ) -> Floats:
     """The allowed velocity nearest to the wanted one; where none is, the one that breaks least.
 
@@ -198,31 +211,69 @@ def nearest_allowed(
         bounds: to keep to.
         rule: what stopping takes.
         going: how the drone flies; who flies, and must brake, does nothing else.
-        limit_m_s: the speed that the drone has promised not to exceed.
+        promised: what the drone has promised to keep to.
     """
     must_brake = bounds.over_m > _TOLERANCE_M
     if must_brake and going is not None and _length(going.velocity_2) > _SLOW_M_S:
         return np.zeros(2)
-    limit_m_s = rule.speed_m_s if limit_m_s is None else limit_m_s
+    limit_m_s = min([rule.speed_m_s, *(promise.fastest_m_s for promise in promised)])
     wanted_2 = _away(wanted_2, bounds.push_2)
     wanted_2 = wanted_2 * min(1.0, limit_m_s / max(_length(wanted_2), 1e-9))
-    if not len(bounds.points_M2) and not len(bounds.ways_L2):
+    if kept(wanted_2[None], promised)[0] and (
+        bounds.excess_m(wanted_2[None], rule, going)[0] <= _NOTHING_M
+    ):
         return wanted_2
-    if bounds.excess_m(wanted_2[None], rule, going)[0] <= _NOTHING_M:
-        return wanted_2
-    candidates_K2 = np.concatenate([(_TURNS @ wanted_2).reshape(-1, 2), limit_m_s * _FAN])
+    inside_K2 = _inside(wanted_2, promised)
+    candidates_K2 = np.concatenate(
+        [(_TURNS @ wanted_2).reshape(-1, 2), inside_K2, limit_m_s * _FAN]
+    )
     cost_K = ((candidates_K2 - wanted_2) ** 2).sum(axis=1)
     order_K = cost_K.argsort(kind="stable")
-    candidates_K2, excess = candidates_K2[order_K], []
+    looked, excess = [], []
     # The first that is allowed is the answer, so the others need not be looked at.
-    for part_K2 in np.split(candidates_K2, _FIRST):
+    for part_K in np.split(order_K, _FIRST):
+        part_K2 = candidates_K2[part_K]
+        part_K2 = part_K2[kept(part_K2, promised)]
+        if not len(part_K2):
+            continue
+        looked.append(part_K2)
         excess.append(bounds.excess_m(part_K2, rule, going))
         allowed = (excess[-1] <= _NOTHING_M).nonzero()[0]
         if len(allowed):
             return np.asarray(part_K2[allowed[0]])
     excess_K = np.concatenate(excess)
     least = (excess_K <= excess_K.min() + _NOTHING_M).nonzero()[0]
-    return np.asarray(candidates_K2[least[0]])
+    return np.asarray(np.concatenate(looked)[least[0]])
+
+
+def kept(velocities_K2: Floats, promised: Sequence[Promise]) -> Bools:
+    """Whether velocities keep all promises [K]; to stand still keeps any.
+
+    One does if, made longer or not, it is in the disk.
+    """
+    if not promised:
+        return np.ones(len(velocities_K2), np.bool_)
+    courses_P2 = np.array([promise.course for promise in promised])
+    veers_P = np.array([promise.veer_m_s for promise in promised])
+    square_K1 = (velocities_K2[:, 0] ** 2 + velocities_K2[:, 1] ** 2)[:, None]
+    along_KP = velocities_K2 @ courses_P2.T
+    longer_KP = np.maximum(along_KP / np.maximum(square_K1, 1e-12), 1.0)
+    off_KP = (
+        longer_KP * (longer_KP * square_K1 - 2.0 * along_KP)
+        + courses_P2[:, 0] ** 2
+        + courses_P2[:, 1] ** 2
+    )
+    is_kept_KP = (off_KP <= veers_P**2 + _NOTHING_M) | (square_K1 < 1e-12)
+    return np.asarray(is_kept_KP.all(axis=1))
+
+
+def _inside(wanted_2: Floats, promised: Sequence[Promise]) -> Floats:
+    """The velocities in each promise that are nearest to the wish, and parts of them."""
+    courses_P2 = np.array([promise.course for promise in promised]).reshape(-1, 2)
+    veers_P = np.array([promise.veer_m_s for promise in promised])
+    off_P2 = wanted_2 - courses_P2
+    nearest_P2 = courses_P2 + _scaled(off_P2, _lengths(off_P2), 0.999 * veers_P)
+    return np.asarray((_PARTS[:-1, None, None] * nearest_P2).reshape(-1, 2))
 
 
 def _away(wanted_2: Floats, push_2: Floats) -> Floats:
