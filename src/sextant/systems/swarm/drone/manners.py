@@ -29,7 +29,7 @@ _BLOCKED_S = 0.8
 _GIVE_UP_S = 4.0
 _LAST_S = 5.0
 _HOLD_S = 1.0
-_LAST = 1000.0
+_LAST, _HELPS = 1000.0, 2000.0
 _STEP = 1e-3
 _BESIDE_M, _SLACK_M = 0.45, 0.15
 """So much farther than they must pass each other keeps who stands aside: hits of the wall beside it
@@ -61,10 +61,13 @@ class Manners:
         goal: int | None,
         ways: Ways,
         others: Sequence[Neighbour],
+        *,
+        helps: bool = False,
     ) -> Standing:
-        """What to do now, wanting to get to `goal`."""
+        """What to do now, wanting to get to `goal`; who only helps lets all pass who do not."""
         blocked = self._is_blocked(now_s, position_2, goal)
-        own = _LAST + self._name if now_s < self._last_until_s else float(self._name)
+        own = float(self._name) + (_HELPS if helps else 0.0)
+        own += _LAST if now_s < self._last_until_s else 0.0
         asking = [
             n
             for n in others

@@ -123,7 +123,7 @@ class Pilot:
         self._avoid: dict[int, float] = {}
         self._idle_s: float | None = None
         self._begun_s = np.inf
-        self._low = False
+        self._low = self._helps = False
 
     def tick(
         self,
@@ -248,6 +248,7 @@ class Pilot:
             self._goal,
             self._ways,
             self._neighbours.alive(readings.at_s),
+            helps=self._helps,
         )
 
     def _choose(self, readings: Readings) -> None:
@@ -266,6 +267,7 @@ class Pilot:
         if self._stuck(readings) and self.auction.bundle:
             self._avoid[self.auction.bundle[0]] = now_s + _AVOID_S
         self._turn_home(readings)
+        self._helps = not self.auction.bundle and not self._low
         if self.phase is Phase.HOME:
             home = int(self.rule.chart.cells(self.rule.home_2))
             self._goal = home if np.isfinite(ways.metres_C[home]) else None
