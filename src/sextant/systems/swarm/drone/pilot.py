@@ -263,7 +263,8 @@ class Pilot:
             return 0.05 * worth if task in self._avoid else worth
 
         self.auction.rebid(score)
-        self.auction.build(sorted(self._cells), score)
+        bidders = 1 + len(self._neighbours.alive(now_s))
+        self.auction.build(sorted(self._cells), score, bidders=bidders)
         if self._stuck(readings) and self.auction.bundle:
             self._avoid[self.auction.bundle[0]] = now_s + _AVOID_S
         self._turn_home(readings)
