@@ -87,7 +87,7 @@ class Auction:
 
         It holds no more than its share among so many bidders, and puts up again what is over.
         """
-        most = min(self._most, -(-len(open_tasks) // bidders))
+        most = min(self._most, max(1, len(open_tasks) // bidders))
         for task in self.bundle[most:]:
             self._claims[task] = NOBODY
         del self.bundle[most:]
