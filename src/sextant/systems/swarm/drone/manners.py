@@ -113,7 +113,9 @@ class Manners:
         cells = np.flatnonzero(ways.metres_C < 2.0 * _NEAR_M)
         centres = self._chart.centres(cells)
         if others:
-            cells = cells[_gaps_m(centres, np.stack([n.position_2 for n in others])) >= self._apart_m]
+            cells = cells[
+                _gaps_m(centres, np.stack([n.position_2 for n in others])) >= self._apart_m
+            ]
         gaps_m = _gaps_m(self._chart.centres(cells), way_W2)
         for off in (cells[gaps_m >= self._apart_m + _BESIDE_M], cells[gaps_m >= self._apart_m]):
             if len(off):
