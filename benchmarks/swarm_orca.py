@@ -30,6 +30,7 @@ _RING, _SIDE = 40, 3
 _LONGER, _UNEVEN_M = 1.1, 0.1
 _CIRCLE, _BLOCKS = 0.2, 0.15
 """Metres in a unit of either example."""
+_RADIUS_M = 200.0 * _CIRCLE * _RING / 250
 
 Points = list[tuple[float, float]]
 
@@ -66,13 +67,12 @@ class Scenario:
         return Grid(heights_RC=heights_RC, cell_m=self.cell_m, origin_m=(middle, middle))
 
 
-def circle() -> Scenario:
+def circle(agents: int = _RING, radius_m: float = _RADIUS_M) -> Scenario:
     """Everybody on a ring wants to the opposite side.
 
     On a true circle ORCA's agents, if they are few, all stop in the middle for ever.
     """
-    radius_m = 200.0 * _CIRCLE * _RING / 250
-    angles = 2.0 * np.pi * np.arange(_RING) / _RING
+    angles = 2.0 * np.pi * np.arange(agents) / agents
     ring_N2 = radius_m * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     ring_N2 += np.random.default_rng(0).uniform(-_UNEVEN_M, _UNEVEN_M, ring_N2.shape)
     return Scenario(

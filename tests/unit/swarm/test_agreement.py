@@ -16,6 +16,7 @@ from sextant.systems.swarm.agreement.neighbours import Neighbour, Neighbours, Pr
 from sextant.systems.swarm.agreement.shared_map import MOST, Change, SharedMap
 from sextant.systems.swarm.agreement.targets import Estimate
 from sextant.systems.swarm.agreement.words import Word
+from sextant.systems.swarm.drone.bids import first_share
 
 CELLS = 60
 
@@ -232,6 +233,33 @@ def test_done_tasks_are_dropped() -> None:
     auction.keep(set(range(5)) - {first})
     assert first not in auction.bundle
     assert auction.claim(first).winner is None
+
+
+def test_where_there_are_few_tasks_none_holds_more_than_its_share() -> None:
+    at, tasks = positions(3, 1, 5)
+    auction = Auction(0)
+    auction.build(range(5), scored(at[0], tasks))
+    assert len(auction.bundle) == 3
+    first, second, third = auction.bundle
+    auction.build(range(5), scored(at[0], tasks), bidders=2)
+    assert auction.bundle == [first, second]
+    auction.build(range(5), scored(at[0], tasks), bidders=12)
+    assert auction.bundle == [first]
+    assert auction.claim(second) == auction.claim(third) == NOBODY
+
+
+@given(seed=st.integers(0, 100_000), drones=st.integers(1, 5), tasks=st.integers(1, 6))
+@settings(max_examples=50, deadline=None)
+def test_the_first_share_is_of_an_assignment_with_the_least_sum(
+    seed: int, drones: int, tasks: int
+) -> None:
+    metres_NT = np.random.default_rng(seed).uniform(0.0, 30.0, (drones, tasks))
+    seats = list(range(tasks)) * -(-drones // tasks)
+    best = min(
+        itertools.permutations(range(len(seats)), drones),
+        key=lambda chosen: sum(metres_NT[n, seats[s]] for n, s in enumerate(chosen)),
+    )
+    assert first_share(metres_NT) == seats[best[0]]
 
 
 def test_neighbours_are_known_by_freshness() -> None:

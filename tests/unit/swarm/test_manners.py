@@ -51,6 +51,22 @@ def test_the_lower_in_rank_goes_aside_into_a_bay_and_inherits_the_rank() -> None
     assert 1.0 < standing.rank < 2.0
 
 
+def test_who_stands_at_the_post_of_a_way_goes_well_aside() -> None:
+    shared = SharedMap(0, CHART.num_cells)
+    shared.observe(np.arange(36), np.empty(0, np.int64), np.empty(0, np.int64))
+    at = np.array([5.5, 1.5])
+    ways = Planner(CHART, shared, 0.4).ways(at, np.empty((0, 2)), 0.5)
+    aside = Manners(2, CHART, 0.95).settle(0.0, at, None, ways, [asker(1)]).aside
+    assert aside is not None
+    assert np.hypot(*(CHART.centres(np.array(aside)) - np.array(WAY)).T).min() >= 1.4
+
+
+def test_who_only_helps_lets_pass_who_has_work() -> None:
+    ways = corridor(3).ways(AT, np.empty((0, 2)), 0.5)
+    manners = Manners(0, CHART, 0.95)
+    assert manners.settle(0.0, AT, None, ways, [asker(1)], helps=True).aside is not None
+
+
 def test_the_higher_in_rank_stays() -> None:
     ways = corridor(3).ways(AT, np.empty((0, 2)), 0.5)
     standing = Manners(0, CHART, 0.95).settle(0.0, AT, None, ways, [asker(1)])

@@ -82,9 +82,16 @@ class Auction:
         self._claims = {t: c for t, c in self._claims.items() if t in open_tasks}
         self.bundle = [task for task in self.bundle if task in open_tasks]
 
-    def build(self, open_tasks: Sequence[int], score: Score) -> None:
-        """Add tasks to the bundle while there is one whose score beats all known bids."""
-        while len(self.bundle) < self._most:
+    def build(self, open_tasks: Sequence[int], score: Score, *, bidders: int = 1) -> None:
+        """Add tasks to the bundle while there is one whose score beats all known bids.
+
+        It holds no more than its share among so many bidders, and puts up again what is over.
+        """
+        most = min(self._most, max(1, len(open_tasks) // bidders))
+        for task in self.bundle[most:]:
+            self._claims[task] = NOBODY
+        del self.bundle[most:]
+        while len(self.bundle) < most:
             bids = {
                 # A bid never exceeds those before it in the bundle, or beliefs might circle.
                 task: min(score(self.bundle, task), self._last_bid())

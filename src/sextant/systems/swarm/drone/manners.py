@@ -29,8 +29,11 @@ _BLOCKED_S = 0.8
 _GIVE_UP_S = 4.0
 _LAST_S = 5.0
 _HOLD_S = 1.0
-_LAST = 1000.0
+_LAST, _HELPS = 1000.0, 2000.0
 _STEP = 1e-3
+_BESIDE_M, _SLACK_M = 0.45, 0.15
+"""So much farther than they must pass each other keeps who stands aside: hits of the wall beside it
+may be of it, so who stands at the post of a door closes the door."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,10 +61,13 @@ class Manners:
         goal: int | None,
         ways: Ways,
         others: Sequence[Neighbour],
+        *,
+        helps: bool = False,
     ) -> Standing:
-        """What to do now, wanting to get to `goal`."""
+        """What to do now, wanting to get to `goal`; who only helps lets all pass who do not."""
         blocked = self._is_blocked(now_s, position_2, goal)
-        own = _LAST + self._name if now_s < self._last_until_s else float(self._name)
+        own = float(self._name) + (_HELPS if helps else 0.0)
+        own += _LAST if now_s < self._last_until_s else 0.0
         asking = [
             n
             for n in others
@@ -99,18 +105,28 @@ class Manners:
 
     def _on(self, position_2: Floats, way_W2: Floats) -> bool:
         """Whether who stands here is in the way."""
-        return bool(np.hypot(*(way_W2 - position_2).T).min() < self._apart_m)
+        near_m = self._apart_m + _BESIDE_M - _SLACK_M
+        return bool(np.hypot(*(way_W2 - position_2).T).min() < near_m)
 
     def _place(self, ways: Ways, way_W2: Floats, others: Sequence[Neighbour]) -> int | None:
-        """The nearest cell off all ways where nobody is."""
+        """The nearest cell off all ways where nobody is, well off them if there is one."""
         cells = np.flatnonzero(ways.metres_C < 2.0 * _NEAR_M)
-        if not len(cells):
-            return None
         centres = self._chart.centres(cells)
-        taken = np.concatenate([way_W2, *(n.position_2[None] for n in others)])
-        gaps = np.hypot(*(centres[:, None] - taken[None]).transpose(2, 0, 1)).min(axis=1)
-        off = cells[gaps >= self._apart_m]
-        return int(off[ways.metres_C[off].argmin()]) if len(off) else None
+        if others:
+            cells = cells[
+                _gaps_m(centres, np.stack([n.position_2 for n in others])) >= self._apart_m
+            ]
+        gaps_m = _gaps_m(self._chart.centres(cells), way_W2)
+        for off in (cells[gaps_m >= self._apart_m + _BESIDE_M], cells[gaps_m >= self._apart_m]):
+            if len(off):
+                return int(off[ways.metres_C[off].argmin()])
+        return None
+
+
+def _gaps_m(points_C2: Floats, to_W2: Floats) -> Floats:
+    """From each point to the nearest of others."""
+    gaps_CW2 = points_C2[:, None] - to_W2[None]
+    return np.asarray(np.hypot(gaps_CW2[..., 0], gaps_CW2[..., 1]).min(axis=1))
 
 
 def _dense(neighbour: Neighbour) -> Floats:

@@ -7,7 +7,7 @@ stepped in one process, on a computer of its own, and behind a link.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -26,6 +26,7 @@ from sextant.systems.swarm.agreement.neighbours import (
 from sextant.systems.swarm.agreement.shared_map import Change, SharedMap
 from sextant.systems.swarm.agreement.targets import Targets
 from sextant.systems.swarm.agreement.words import Word
+from sextant.systems.swarm.drone.bids import Bids
 from sextant.systems.swarm.drone.chart import Chart, footprint, scan
 from sextant.systems.swarm.drone.manners import Manners, Standing
 from sextant.systems.swarm.drone.obstacles import Obstacles
@@ -92,7 +93,6 @@ _MAP_TICKS = 4
 _TARGET_TICKS = 10
 
 _STUCK_S = 2.5
-_AVOID_S = 6.0
 _DONE_S = 2.0
 _RESERVE_S = 20.0
 _ARRIVED_M = 0.4
@@ -118,6 +118,7 @@ class Pilot:
         self._gossip = Gossip(rule.name, self.shared, rule.fresh_s)
         clearance_m = rule.safety.radius_m + rule.safety.margin_m
         self._planner = Planner(rule.chart, self.shared, clearance_m)
+        self._bids = Bids(rule.chart, self._planner)
         self._promises = Promises(rule.safety)
         self._manners = Manners(rule.name, rule.chart, 2.0 * clearance_m + _APART_M)
         self._standing = Standing(rank=float(rule.name), blocked=False, aside=None)
@@ -129,10 +130,9 @@ class Pilot:
         self._tick = self._map_tick = 0
         self._last_s, self._last_2 = 0.0, rule.home_2
         self._last_far: tuple[float, Floats] | None = None
-        self._avoid: dict[int, float] = {}
         self._idle_s: float | None = None
         self._begun_s = np.inf
-        self._low = False
+        self._low = self._helps = False
 
     def tick(
         self,
@@ -259,35 +259,30 @@ class Pilot:
             self._goal,
             self._ways,
             self._neighbours.alive(readings.at_s),
+            helps=self._helps,
         )
 
     def _choose(self, readings: Readings) -> None:
         """Take part in the auction, and set the goal that follows from it."""
         now_s, ways = readings.at_s, self._ways
         assert ways is not None
-        self._avoid = {task: until for task, until in self._avoid.items() if until > now_s}
         self.auction.keep(set(self._cells))
-
-        def score(path: Sequence[int], task: int) -> float:
-            worth = self._planner.score(list(path), self._cells, task, ways)
-            return 0.05 * worth if task in self._avoid else worth
-
+        others = self._neighbours.alive(now_s)
+        share = self._bids.share(self._cells, ways, others)
+        score = self._bids.scores(now_s, self._cells, ways, share)
         self.auction.rebid(score)
-        self.auction.build(sorted(self._cells), score)
+        self.auction.build(sorted(self._cells), score, bidders=1 + len(others))
         if self._stuck(readings) and self.auction.bundle:
-            self._avoid[self.auction.bundle[0]] = now_s + _AVOID_S
+            self._bids.shun(self.auction.bundle[0], now_s)
         self._turn_home(readings)
+        self._helps = not self.auction.bundle and not self._low
         if self.phase is Phase.HOME:
             home = int(self.rule.chart.cells(self.rule.home_2))
             self._goal = home if np.isfinite(ways.metres_C[home]) else None
         else:
-            self._goal = self._work(ways)
-
-    def _work(self, ways: Ways) -> int | None:
-        """The first task that it has won; who has won none helps with the nearest of another."""
-        if self.auction.bundle:
-            return self._cells[self.auction.bundle[0]]
-        return min(self._cells.values(), key=lambda cell: ways.metres_C[cell], default=None)
+            # Who has won none helps with what would be its own.
+            first = self.auction.bundle[0] if self.auction.bundle else share
+            self._goal = None if first is None else self._cells[first]
 
     def _turn_home(self, readings: Readings) -> None:
         """Go home when nothing has been left for a while, or when the battery says so."""
