@@ -23,7 +23,7 @@ class Gossip:
     def __init__(self, name: int, shared: SharedMap, patience_s: float) -> None:
         self._name, self._shared, self._patience_s = name, shared, patience_s
         self._told: dict[int, Mapping[int, int]] = {}
-        self._risen: dict[tuple[int, int], tuple[int, float]] = {}
+        self._lacking: dict[tuple[int, int], tuple[int, float]] = {}
         self._turn = 0
 
     def hear(self, name: int, versions: Mapping[int, int]) -> None:
@@ -59,16 +59,18 @@ class Gossip:
 
     def _left_behind(self, known: Mapping[int, int], now_s: float) -> list[tuple[int, int]]:
         """Drones, and the layers of which they have taken in nothing for a while."""
-        risen, left = dict[tuple[int, int], tuple[int, float]](), []
+        lacking, left = dict[tuple[int, int], tuple[int, float]](), []
         for name, versions in sorted(self._told.items()):
             for source, upto in known.items():
-                pair, has = (name, source), versions.get(source, 0)
-                before = self._risen.get(pair)
-                if before is None or has != before[0] or has >= upto:
-                    risen[pair] = (has, now_s)
+                has = versions.get(source, 0)
+                if has >= upto:
                     continue
-                risen[pair] = before
+                pair = (name, source)
+                before = self._lacking.get(pair)
+                if before is None or has != before[0]:
+                    before = (has, now_s)
+                lacking[pair] = before
                 if now_s - before[1] > self._patience_s:
                     left.append(pair)
-        self._risen = risen
+        self._lacking = lacking
         return left
