@@ -108,9 +108,13 @@ class Hits:
         """Offsets of hits of now that are of no known drone, where nothing stood before."""
         return self._joined(s.hits_H2[~(s.stands_H | s.drone_H)] for s in self._of_now())
 
-    def drones(self) -> Floats:
-        """Offsets of hits of now that may be of a known drone."""
-        return self._joined(s.hits_H2[s.drone_H] for s in self._of_now())
+    def drones(self) -> tuple[Floats, Bools]:
+        """Offsets of hits of now that may be of a known drone, and whether something stood there
+        before.
+        """
+        scans = self._of_now()
+        stands = [np.zeros(0, np.bool_), *(s.stands_H[s.drone_H] for s in scans)]
+        return self._joined(s.hits_H2[s.drone_H] for s in scans), np.concatenate(stands)
 
     def _of_now(self) -> list[_Scan]:
         least_s = self._late[-1].at_s - _NOW_S if self._late else 0.0

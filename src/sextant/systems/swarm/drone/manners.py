@@ -72,6 +72,7 @@ class Manners:
             n
             for n in others
             if n.way_2 and n.rank < own and np.hypot(*(n.position_2 - position_2)) < _NEAR_M
+            if self._is_lent(n.rank, len(others))
         ]
         ways_W2 = {n.name: _dense(n) for n in asking}
         inside = [n for n in asking if self._on(position_2, ways_W2[n.name])]
@@ -88,6 +89,15 @@ class Manners:
             return Standing(rank=own, blocked=False, aside=self._aside[1])
         self._aside = None
         return Standing(rank=own, blocked=blocked, aside=None)
+
+    def _is_lent(self, rank: float, others: int) -> bool:
+        """Whether somebody else has this rank, and lent it from drone to drone to who says it.
+
+        Two that make room for each other would lend it to and fro for ever, though whose it was has
+        long passed or given it up: no rank is lent by more drones than there are.
+        """
+        lenders = round(rank % 1.0 / _STEP)
+        return lenders <= others and int(rank) % int(_LAST) != self._name
 
     def _is_blocked(self, now_s: float, position_2: Floats, goal: int | None) -> bool:
         """Whether it wants to get somewhere and has not got on for a while."""

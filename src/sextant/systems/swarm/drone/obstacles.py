@@ -107,11 +107,13 @@ class Obstacles:
         """Offsets (x, y) of each neighbour, what hulls and errors take of them, and its promise.
 
         By what the own rays hit of it; by its word alone where they hit nothing, or where it says
-        more. Then it may have come nearer since, and both may err on where they are.
+        more. Then it may have come nearer since, and both may err on where they are. Where
+        something stood before it came is the wall beside it, or it would close the door at whose
+        post it stands: that only bounds how near it may be, where its word says that it is.
         """
         if not neighbours:
             return []
-        offsets_N2 = self._hits.drones()
+        offsets_N2, stood_N = self._hits.drones()
         whose_NB = self._whose(offsets_N2, neighbours, position_2, now_s)
         far_N = np.hypot(offsets_N2[:, 0], offsets_N2[:, 1])
         nearest_B = np.where(whose_NB, far_N[:, None], np.inf).min(axis=0, initial=np.inf)
@@ -130,10 +132,14 @@ class Obstacles:
             told_m = far_m - less_m
             if told_m > _HEED_M:
                 continue
-            if told_m < nearest_m - self._hull_m - self._rule.margin_m < np.inf:
-                of_it = offsets_N2[whose_NB[:, column] & (far_N < nearest_m + 0.15)].tolist()
+            seen_m = nearest_m - self._hull_m - self._rule.margin_m
+            if told_m < seen_m < np.inf:
+                of_it_N = whose_NB[:, column] & (far_N < nearest_m + 0.15)
                 less_m = self._hull_m + self._rule.margin_m
-                movers += [(*at, less_m, across, up, veer_m_s) for at in of_it]
+                seen_N2 = offsets_N2[of_it_N & ~stood_N]
+                movers += [(*at, less_m, across, up, veer_m_s) for at in seen_N2.tolist()]
+                if (of_it_N & stood_N & (far_N == nearest_m)).any():
+                    movers.append((ox, oy, far_m - seen_m, across, up, veer_m_s))
             else:
                 movers.append((ox, oy, less_m, across, up, veer_m_s))
         return movers
