@@ -1,5 +1,7 @@
 """Right of way: a total order, going aside, and promises of speed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,6 +85,22 @@ def test_a_place_aside_that_can_no_longer_be_reached_is_given_up() -> None:
     closed = corridor().ways(AT, np.empty((0, 2)), 0.5)
     closed.metres_C[standing.aside] = np.inf
     assert manners.settle(0.4, AT, None, closed, []).aside is None
+
+
+@pytest.mark.parametrize(
+    ("rank", "heeded"), [(1.0, True), (1.001, True), (1.004, False), (2.001, False)]
+)
+def test_a_rank_that_was_lent_to_and_fro_is_not_heeded(rank: float, heeded: bool) -> None:
+    """Among three no two lend it on; and nobody heeds the rank that was its own."""
+    ways = corridor(3).ways(AT, np.empty((0, 2)), 0.5)
+    far = replace(asker(0), position_2=np.array([0.5, 0.5]), way_2=())
+    others = [far, replace(asker(1), rank=rank)]
+    manners = Manners(2, CHART, 0.95)
+    manners.settle(0.0, AT, 0, ways, [])
+    # It has waited long, so all others may pass.
+    manners.settle(5.0, AT, 0, ways, [])
+    assert manners.settle(5.2, AT, 0, ways, []).rank == 1002.0
+    assert (manners.settle(5.4, AT, 0, ways, others).aside is not None) is heeded
 
 
 def test_who_has_waited_long_takes_the_last_place() -> None:

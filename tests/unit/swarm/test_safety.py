@@ -1,6 +1,7 @@
 """The safety filter alone: a drone stops in time, and two that meet stay apart."""
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -155,6 +156,37 @@ def test_thin_poles_are_seen_in_time() -> None:
     world = World(grid, WorldRule(seed=2), np.array([[2.0, 5.0]]), np.empty((0, 2)))
     fly(world, np.array([[18.0, 5.0]]), 8.0, words=False, seed=2)
     assert not world.collisions
+
+
+@pytest.mark.parametrize("stood", [True, False])
+def test_the_post_beside_a_drone_is_not_taken_for_it_if_it_stood_before(stood: bool) -> None:
+    """A drone stands at the post of a door; past the post, away from the drone, is free."""
+    eyes = Obstacles(RULE, SensorRule())
+    other = Neighbour(name=1, at_s=2.0, position_2=np.array([0.8, -0.8]), velocity_2=np.zeros(2))
+    count = SensorRule().rays
+    angles = np.arctan2(*fan(count, 0.0).T[::-1])
+    post_R = np.where(np.abs(angles - np.radians(-15)) < 0.1, 0.9, np.inf)
+    drone_R = np.where(np.abs(angles - np.radians(-45)) < 0.2, 0.83, np.inf)
+    for tick in range(41):
+        now_s = 0.05 * tick
+        seen_R = np.minimum(
+            post_R if stood or tick == 40 else np.inf, drone_R if tick == 40 else np.inf
+        )
+        eyes.take(
+            Readings(
+                at_s=now_s,
+                position_2=np.zeros(2),
+                velocity_2=np.zeros(2),
+                turn=0.0,
+                ranges_R=seen_R * np.ones(count),
+                patch_PP=None,
+                battery=1.0,
+            ),
+            [other] if tick == 40 else [],
+        )
+    bounds = eyes.bounds(np.zeros(2), np.zeros((1, 2)), [other], 2.0)
+    past_2 = 0.5 * np.array([np.cos(np.radians(60)), np.sin(np.radians(60))])
+    assert (bounds.excess_m(past_2[None], RULE)[0] <= 0.0) is np.bool_(stood)
 
 
 def test_an_old_word_is_heeded_as_far_as_its_speaker_may_have_come() -> None:
