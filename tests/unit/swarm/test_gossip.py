@@ -159,3 +159,30 @@ def test_a_promise_by_a_clock_that_is_ahead_ends_no_later_than_it_was_heard() ->
     assert heard.position_2[0] == 1.0
     assert heard.fastest(10.0 + 0.9 * PROMISE_S, 3.0) == 1.0
     assert heard.fastest(10.0 + 1.1 * PROMISE_S, 3.0) == 3.0
+
+
+def test_who_must_go_home_puts_up_its_tasks_again() -> None:
+    camera, home_2 = CameraRule(), np.array([1.5, 1.5])
+    chart = Chart(rows=30, columns=30, cell_m=1.0, origin_m=(0.0, 0.0))
+    rule = PilotRule(mission=3, name=0, home_2=home_2, chart=chart, camera=camera)
+    pilot = Pilot(rule, MatchedFilter(camera, 99.0))
+
+    def fly(begin_s: float, battery: float) -> None:
+        for tick in range(20):
+            readings = Readings(
+                at_s=begin_s + 0.05 * tick,
+                position_2=np.array([4.5, 1.5]),
+                velocity_2=np.zeros(2),
+                turn=0.0,
+                ranges_R=np.full(SensorRule().rays, np.inf),
+                patch_PP=None,
+                battery=battery,
+            )
+            pilot.tick(readings, [])
+
+    fly(0.0, 1.0)
+    assert pilot.auction.bundle
+    fly(1.0, 0.01)
+    assert pilot.phase is Phase.HOME
+    assert not pilot.auction.bundle
+    assert all(claim.winner != 0 for claim in pilot.auction.beliefs(2.0).claims.values())

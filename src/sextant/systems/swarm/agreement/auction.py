@@ -82,6 +82,12 @@ class Auction:
         self._claims = {t: c for t, c in self._claims.items() if t in open_tasks}
         self.bundle = [task for task in self.bundle if task in open_tasks]
 
+    def give_up(self) -> None:
+        """Put up again all that it has won: it will see to none of it."""
+        for task in self.bundle:
+            self._claims[task] = NOBODY
+        self.bundle = []
+
     def build(self, open_tasks: Sequence[int], score: Score, *, bidders: int = 1) -> None:
         """Add tasks to the bundle while there is one whose score beats all known bids.
 

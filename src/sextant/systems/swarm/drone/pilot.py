@@ -268,13 +268,16 @@ class Pilot:
         assert ways is not None
         self.auction.keep(set(self._cells))
         others = self._neighbours.alive(now_s)
+        self._turn_home(readings)
         share = self._bids.share(self._cells, ways, others)
         score = self._bids.scores(now_s, self._cells, ways, share)
-        self.auction.rebid(score)
-        self.auction.build(sorted(self._cells), score, bidders=1 + len(others))
+        if self._low:
+            self.auction.give_up()
+        else:
+            self.auction.rebid(score)
+            self.auction.build(sorted(self._cells), score, bidders=1 + len(others))
         if self._stuck(readings) and self.auction.bundle:
             self._bids.shun(self.auction.bundle[0], now_s)
-        self._turn_home(readings)
         self._helps = not self.auction.bundle and not self._low
         if self.phase is Phase.HOME:
             home = int(self.rule.chart.cells(self.rule.home_2))
