@@ -9,8 +9,8 @@ from sextant.systems.swarm.world.grid import Grid
 from sextant.systems.swarm.world.world import WorldRule
 
 _SEEN, _MOST_S, _CHECK_TICKS = 0.95, 60.0, 4
-_LONGER = 1.6
-"""It is 1.16; 1.9 where nobody heeds what the others bid."""
+_LONGER = 1.25
+"""It is 1.06; 1.32 where nobody heeds what the others bid."""
 
 
 def crossroads() -> Grid:

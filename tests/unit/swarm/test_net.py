@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,21 @@ def test_a_target_is_seen_where_it_is_and_nothing_where_none_is() -> None:
     (seen,) = net.detect(Ground(RULE, plain, at_2[None]).patch(np.zeros(2), stream))
     assert np.hypot(*(seen.offset_2 - at_2)) < 0.4
     assert net.detect(Ground(RULE, plain, np.zeros((0, 2))).patch(np.zeros(2), stream)) == []
+
+
+def test_the_engine_writes_no_file_that_drones_would_share(tmp_path: Path) -> None:
+    sees = """
+import numpy as np
+from sextant.systems.swarm.drone.perception import OnnxDetector
+from sextant.systems.swarm.world.ground import CameraRule
+
+rule = CameraRule()
+OnnxDetector(rule).detect(np.zeros((rule.pixels, rule.pixels)))
+"""
+    env = {**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_CACHE_HOME": ""}
+    env.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", sees], env=env, timeout=120, check=True)
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_on_unseen_ground_it_is_at_its_bar_and_the_filter_is_not() -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sextant.systems.swarm.agreement.neighbours import Neighbour
+from sextant.systems.swarm.agreement.neighbours import Neighbour, Promise
 from sextant.systems.swarm.drone.obstacles import Obstacles
 from sextant.systems.swarm.drone.promises import Promises
 from sextant.systems.swarm.drone.safety import Bounds, Going, SafetyRule, nearest_allowed
@@ -210,6 +210,24 @@ def test_an_old_word_is_heeded_as_far_as_its_speaker_may_have_come() -> None:
     early = eyes.bounds(np.zeros(2), still, [word], 0.0).gaps_L[0]
     late = eyes.bounds(np.zeros(2), still, [word], 0.3).gaps_L[0]
     assert late < early
+
+
+def test_who_promised_to_come_is_feared_the_more_the_older_its_word() -> None:
+    eyes, still = Obstacles(RULE, SensorRule()), np.zeros((1, 2))
+
+    def gap_m(course: tuple[float, float], age_s: float) -> float:
+        word = Neighbour(
+            name=1,
+            at_s=1.0 - age_s,
+            position_2=np.array([4.0, 0.0]),
+            velocity_2=np.array(course),
+            promise=Promise(course=course, veer_m_s=0.5),
+        )
+        bounds = eyes.bounds(np.zeros(2), still, [word], 1.0)
+        return float(np.hypot(*bounds.ways_L2[0]) * bounds.gaps_L[0])
+
+    assert gap_m((-1.0, 0.0), 0.3) < gap_m((-1.0, 0.0), 0.0)
+    assert gap_m((1.0, 0.0), 0.3) == gap_m((1.0, 0.0), 0.0)
 
 
 def test_a_drone_that_must_stand_does_not_drift_through_its_margin() -> None:

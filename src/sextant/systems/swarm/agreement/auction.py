@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 _EPSILON = 1e-9
@@ -40,6 +40,13 @@ class Beliefs:
     at_s: float
     claims: Mapping[int, Claim]
     heard_s: Mapping[int, float]
+
+    def until(self, latest_s: float) -> Beliefs:
+        """The same without news of a later time: some clock that it passes on is wrong."""
+        if max(self.heard_s.values(), default=latest_s) <= latest_s:
+            return self
+        known = {drone: at_s for drone, at_s in self.heard_s.items() if at_s <= latest_s}
+        return replace(self, heard_s=known)
 
 
 Score = Callable[[Sequence[int], int], float]

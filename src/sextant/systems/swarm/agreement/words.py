@@ -47,11 +47,6 @@ class Word:
     beliefs: Beliefs | None = None
     estimates: Mapping[tuple[int, int], Estimate] = field(default_factory=dict)
 
-    def latest_s(self) -> float:
-        """The latest time that it speaks of."""
-        heard_s = {} if self.beliefs is None else self.beliefs.heard_s
-        return max(self.speaker.at_s, max(heard_s.values(), default=0.0))
-
     def pack(self) -> bytes:
         """The message."""
         who, beliefs = self.speaker, self.beliefs

@@ -5,6 +5,7 @@ Shape suffixes: P pixels along a side of the patch.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,6 +70,8 @@ class OnnxDetector:
         Raises:
             EngineError: ONNX Runtime is not installed.
         """
+        # Else it keeps a database that all drones of a machine share, and tells its maker of them.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
             import onnxruntime
         except ImportError:

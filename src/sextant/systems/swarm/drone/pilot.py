@@ -229,14 +229,15 @@ class Pilot:
             if word.mission != self.rule.mission or word.speaker.name == self.rule.name:
                 continue
             self.aborted |= word.abort
-            if word.latest_s() > now_s + self.rule.fresh_s:
+            latest_s = now_s + self.rule.fresh_s
+            if word.speaker.at_s > latest_s:
                 continue  # Of a time to come; believed, it would count as the newest until then.
             self._neighbours.hear(word.speaker, now_s)
             changes += word.changes
             if word.versions is not None:
                 self._gossip.hear(word.speaker.name, word.versions)
             if word.beliefs is not None:
-                self.auction.hear(word.beliefs, open_tasks)
+                self.auction.hear(word.beliefs.until(latest_s), open_tasks)
             self.targets.take(word.estimates)
         self.shared.take(*changes)
         self.auction.forget(self._neighbours.gone(now_s))

@@ -28,6 +28,7 @@ _LEAST_M_S = 0.9
 _FAR_M = 5.0
 """How far a disk reaches at least beyond how the drone flies, and how wide it is at least: the
 narrower, the less others fear; but who may not change its velocity cannot go round them either.
+The spare is also what the setpoint before may still add, in a period of 0.05 s at 8 m/s2.
 """
 _VEERS = (3.0, 2.2, 1.6, 1.2)
 

@@ -12,6 +12,9 @@ the two never touch:
 both choose anew: the sum is at most (g + e - E)/2 + (g + e' - E')/2 <= g, for e <= E', e' <= E;
 one brakes and the other chooses: at most e + (g + e' - E')/2 <= (g + e + e')/2 <= g;
 both brake: what is left of each way to a stop is part of what it was.
+Who comes no nearer, or hardly flies, need not brake for it: any velocity that comes nearer than its
+half, or at all where that is nothing, is refused all the same. All is measured along the line
+between the two as it is now; that it turns as they fly is left to the margins, by trial.
 Nobody needs to know what the other chooses, nor whether it still listens.
 Source: Berg et al. 2011 (ORCA) for the halves; Fox et al. 1997 (dynamic window) for admissible
 velocities.

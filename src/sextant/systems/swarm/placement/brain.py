@@ -53,22 +53,22 @@ class Inbox:
             self._come.notify()
 
     def take(self, within_s: float) -> tuple[int, Readings] | None:
-        """The readings that have waited longest; each once, None if none come in time.
-
-        Raises:
-            InputError: they are none.
-        """
-        with self._come:
-            self._come.wait_for(lambda: bool(self._newest), timeout=within_s)
-            if not self._newest:
-                return None
-            drone = next(iter(self._newest))
-            body = self._newest.pop(drone)
-        try:
-            return drone, unpack_readings(body)[0]
-        except InputError:
-            self.refused += 1
-            raise
+        """The readings that have waited longest; each once, None if none come in time."""
+        until_s = time.monotonic() + within_s
+        while True:
+            left_s = until_s - time.monotonic()
+            with self._come:
+                self._come.wait_for(lambda: bool(self._newest), timeout=max(0.0, left_s))
+                if not self._newest:
+                    return None
+                drone = next(iter(self._newest))
+                body = self._newest.pop(drone)
+            try:
+                return drone, unpack_readings(body)[0]
+            except InputError:
+                self.refused += 1
+                if left_s <= 0.0:
+                    return None
 
 
 class Brain:
@@ -170,10 +170,7 @@ def _think(orders: BrainOrders, brain: Brain, inbox: Inbox, link: LateSender, se
     while quiet < most:
         if not begun:
             session.put(keys.brain, pack(True))
-        try:
-            taken = inbox.take(_LOOK_S)
-        except InputError:
-            continue
+        taken = inbox.take(_LOOK_S)
         if taken is None:
             quiet += 1
             if begun and quiet == _OVER_LOOKS:
