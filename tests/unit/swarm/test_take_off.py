@@ -101,6 +101,10 @@ def test_an_abort_is_of_those_who_fly_here_whatever_is_left_over(tmp_path: Path)
     (processes / "9").mkdir()
     (processes / "9" / "cmdline").write_bytes(b"vi\0swarm\0")
     assert flights_here(processes) == [f / "drone-0.orders.json" for f in folders[1:]]
+    for orders in tmp_path.glob("*/drone-*.orders.json"):
+        orders.unlink()
+    with pytest.raises(InputError, match="without readable orders: process 0, 1, 2, 3"):
+        flights_here(processes)
 
 
 def test_an_abort_by_the_orders_of_one_drone_is_of_all_of_its_mission(tmp_path: Path) -> None:

@@ -40,17 +40,23 @@ def flights_here(processes: Path = Path("/proc")) -> list[Path]:
     are: of each the orders of one of its drones.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or nobody's orders are there any more.
     """
     flights: dict[tuple[int, Path], Path] = {}
+    unread: list[str] = []
     for process in processes.glob("[0-9]*"):
-        # One that ends meanwhile, or is another user's, is none of these.
-        with suppress(OSError, InputError):
+        try:
             if process.stat().st_uid == os.getuid() and (path := _flown(process)) is not None:
                 flight = (read_orders(path, DroneOrders).mission, path.parent)
                 flights[flight] = min(path, flights.get(flight, path))
+        except OSError:
+            continue  # It has ended, or is another user's.
+        except InputError:
+            unread.append(process.name)
     if not flights:
         what = "no drone of yours is a process on this machine: nobody flies here"
+        if unread:
+            what = f"drones without readable orders: process {', '.join(sorted(unread))}"
         raise InputError(what, where="--config", hint="--config FOLDER, or a drone's orders")
     return sorted(flights.values())
 
