@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import tempfile
@@ -109,8 +108,7 @@ def _watch(args: argparse.Namespace) -> int:
     record = Path(args.record) if args.record else newest_record(Path.cwd())
     with server(record, args.port) as serving:
         print(f"http://127.0.0.1:{serving.server_port}/", flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            serving.serve_forever()
+        serving.serve_forever()
     return 0
 
 
@@ -229,6 +227,8 @@ def _fly_processes(
             record.add({"kind": "end", **figures})
     finally:
         flight.close()
+    if figures["aborted"]:
+        print("warning: aborted: an operator landed everyone", file=sys.stderr)
     return figures
 
 

@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from sextant.errors import EngineError, missing_engine
+from sextant.errors import EngineError, InputError, missing_engine
 
 LEASE_MS = 500
 """A link that carries nothing for this long is closed; its member connects again by itself."""
@@ -133,12 +133,32 @@ def peer(endpoint: str, others: list[str]) -> Any:
 
     Endpoints are `udp/...` where a link may be cut: closing a TCP link with something unsent waits
     for up to 10 s, and the wire's one thread with it.
+
+    Raises:
+        InputError: an endpoint is none.
+        EngineError: it cannot listen there.
     """
-    config = _config(listen=[endpoint], connect=others)
+    try:
+        config = _config(listen=[endpoint], connect=others)
+    except zenoh().ZError as error:
+        hint = "such as tcp/127.0.0.1:7447"
+        raise InputError(_cause(error), where="listen or peers", hint=hint) from error
     # Over UDP nothing says that nobody is there yet.
     config.insert_json5("transport/unicast/open_timeout", str(_OPEN_MS))
     config.insert_json5("transport/link/tx/lease", str(_PEER_LEASE_MS))
-    return zenoh().open(config)
+    try:
+        return zenoh().open(config)
+    except zenoh().ZError as error:
+        hint = (
+            "one at a time: what has it, maybe an earlier self that still flies, has to end first; "
+            "or name another endpoint of this computer"
+        )
+        raise EngineError(_cause(error), where=f"listen {endpoint}", hint=hint) from error
+
+
+def _cause(error: Exception) -> str:
+    """What the wire's engine says, without the lines of its own source that it names."""
+    return str(error).partition(" at /")[0].rpartition(": [")[2].rpartition('msg: "')[2]
 
 
 def direct(call: Any) -> Any:

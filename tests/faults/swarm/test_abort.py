@@ -46,9 +46,14 @@ def test_an_operator_lands_a_flight_whose_launcher_is_gone(
         launcher.kill()
         words = ["swarm", "abort", "--config", str(tmp_path), "--within", "120 s", "--json"]
         assert main(words) == 0
-        assert json.loads(capsys.readouterr().out) == {"down": [0, 1], "silent": []}
+        told = json.loads(capsys.readouterr().out)
+        assert told == {"flight": str(tmp_path), "down": [0, 1], "silent": []}
         until(lambda: (tmp_path / "world.json").exists(), "the physics does not end")
         until(lambda: len(list(tmp_path.glob("drone-?.json"))) == 2, "no reports")
+        assert flight.figures()["aborted"]
+        # Now it is over: who aborts it again lands nobody, and is told so.
+        assert main(["swarm", "abort", "--config", str(tmp_path)]) == 4
+        assert "already over: 2 of 2 drones had landed before" in capsys.readouterr().err
     finally:
         launcher.kill()
         launcher.communicate()

@@ -1,4 +1,4 @@
-"""Right of way: a total order, going aside, and promises of speed."""
+"""Right of way: a total order, going aside, and promised disks of velocities."""
 
 from dataclasses import replace
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sextant.cli.main import main
 from sextant.errors import EngineError, InputError
 from sextant.systems.swarm.mission.record import Record, frame_line, read_record
 from sextant.systems.swarm.mission.stepped import Mission, MissionRule
@@ -113,11 +114,34 @@ def test_the_page_is_served_to_this_machine_only(flight: Path) -> None:
         try:
             assert asked("/") == asked("/watch.js") == asked("/lines?from=0") == 200
             assert asked("/../watch.py") == asked("/page") == 404
-            assert asked("/lines?from=-1") == asked("/lines?from=x") == 400
+            first = len(flight.read_bytes().partition(b"\n")[0]) + 1
+            assert asked(f"/lines?from={first}") == 200
+            wrong = ("-1", "x", "5", "", "0&from=0", f"{flight.stat().st_size + 1}", "9" * 15)
+            assert {asked(f"/lines?from={begin}") for begin in wrong} == {400}
+            assert asked("http://[/lines") == 400
             assert asked("/", host="elsewhere.example") == 421
         finally:
             serving.shutdown()
             thread.join(10)
+
+
+def test_a_page_that_is_interrupted_says_so_as_all_do(
+    flight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_serving: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("http.server.ThreadingHTTPServer.serve_forever", interrupted)
+    assert main(["swarm", "watch", "--record", str(flight), "--port", "0"]) == 130
+
+
+def test_a_record_makes_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "build" / "new" / "x.jsonl"
+    with Record(path) as record:
+        record.add(START)
+    assert list(read_record(path)) == [START]
+    with pytest.raises(InputError, match="cannot write"):
+        Record(path / "y.jsonl")
 
 
 def test_a_flight_is_drawn_without_a_display(flight: Path, tmp_path: Path) -> None:

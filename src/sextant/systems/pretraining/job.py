@@ -194,7 +194,7 @@ class Job:
             return cls.of(json.loads(path.read_text(encoding="utf-8")), where=str(path))
         except FileNotFoundError:
             hint = "sextant pretrain train --data DIR --model 10m --out DIR"
-            raise InputError("no training here", where=str(path.parent), hint=hint) from None
+            raise InputError("no training here", where=str(path), hint=hint) from None
         except (OSError, ValueError) as error:
             raise InputError(f"damaged: {error}", where=str(path)) from error
 

@@ -41,7 +41,8 @@ class Drilled:
         landed_drones: how many are down.
         reports: how many drones told how it went.
         collisions: of all.
-        coverage: the share of what can be reached that was seen.
+        coverage: the share of what can be reached that those know to be seen who were not lost; of
+            a brain that was killed, what it had told.
         detect_s: from the first drone's death until the physics had taken it down.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sextant.axes import Axis
+from sextant.errors import EngineError
 from sextant.fleet import wire
 from sextant.fleet.ledger import Ledger
 from sextant.systems.swarm.drone.chart import Chart
@@ -142,7 +144,11 @@ class Mailbox:
 
 
 def run_drone(orders: DroneOrders) -> None:
-    """Fly until landed. Nothing but its vehicle can end it early; a vehicle that is gone does."""
+    """Fly until landed. Nothing but its vehicle can end it early; a vehicle that is gone does.
+
+    Raises:
+        EngineError: it cannot listen at its endpoint, or no vehicle came.
+    """
     keys = Keys(orders.mission)
     warm(pilot_rule(orders))
     session = wire.peer(orders.listen, orders.peers)
@@ -217,8 +223,7 @@ def _fly(
     # On the ground still: sixteen who tidy up at the same time would hold up their first ticks.
     gc.collect()
     gc.freeze()
-    if begin(vehicle, orders, speak) is None:
-        return
+    begin(vehicle, orders, speak)
     seen_C = np.zeros(pilot.rule.chart.num_cells, np.bool_)
     blind_s, ticks = 0.0, 0
     books.begin()
@@ -246,17 +251,22 @@ def _fly(
         time.sleep(orders.period_s)
 
 
-def begin(
-    vehicle: Vehicle, orders: DroneOrders, speak: Callable[[str, bytes], None]
-) -> Readings | None:
-    """Say hello until the first readings come; None if none do."""
+def begin(vehicle: Vehicle, orders: DroneOrders, speak: Callable[[str, bytes], None]) -> Readings:
+    """Say hello until the first readings come; on stderr, what is waited for.
+
+    Raises:
+        EngineError: none came.
+    """
+    places = ", ".join(orders.peers) or orders.listen
+    print(f"drone {orders.name} waits {READY_S:g} s for readings: {places}", file=sys.stderr)
     until_s = time.monotonic() + READY_S
     while time.monotonic() < until_s:
         speak(Keys(orders.mission).hello, pack([orders.name, os.getpid()]))
         sensed = vehicle.sense(within_s=_HELLO_S)
         if sensed is not None:
             return sensed[0]
-    return None
+    hint = "is the vehicle's adapter, or `swarm simulate`, up, and its endpoint one of the peers?"
+    raise EngineError(f"no vehicle came: no readings in {READY_S:g} s", where=places, hint=hint)
 
 
 def _answer(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from sextant.systems.swarm.mission.launch import free_ports
 from sextant.systems.swarm.mission.orders import DroneOrders, read_orders
 from sextant.systems.swarm.mission.wire import Keys, pack, unpack
 
-_FOLDERS = "sextant-swarm-*"
-"""Of `swarm fly` and its kin, which are left where their launcher was killed."""
 _ORDERS = "drone-*.orders.json"
 _AGAIN_S, _LEAST = 0.2, 8
 _MOST_WAITING = 1024
@@ -37,35 +35,64 @@ class Landed:
     silent: tuple[int, ...]
 
 
-def newest_flight() -> Path:
-    """The folder of the flight that this user started last on this machine.
+def flights_here(processes: Path = Path("/proc")) -> list[Path]:
+    """The flights of this user whose drones are processes on this machine, wherever their files
+    are: of each the orders of one of its drones.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or nobody's orders are there any more.
     """
-    found = [
-        orders
-        for folder in Path(tempfile.gettempdir()).glob(_FOLDERS)
-        if folder.is_dir() and folder.stat().st_uid == os.getuid()
-        for orders in folder.rglob(_ORDERS)
-    ]
-    if not found:
-        what = "no flight was started on this machine"
+    flights: dict[tuple[int, Path], Path] = {}
+    unread: list[str] = []
+    for process in processes.glob("[0-9]*"):
+        try:
+            if process.stat().st_uid == os.getuid() and (path := _flown(process)) is not None:
+                flight = (read_orders(path, DroneOrders).mission, path.parent)
+                flights[flight] = min(path, flights.get(flight, path))
+        except OSError:
+            continue  # It has ended, or is another user's.
+        except InputError:
+            unread.append(process.name)
+    if not flights:
+        what = "no drone of yours is a process on this machine: nobody flies here"
+        if unread:
+            what = f"drones without readable orders: process {', '.join(sorted(unread))}"
         raise InputError(what, where="--config", hint="--config FOLDER, or a drone's orders")
-    return max(found, key=lambda path: path.stat().st_mtime).parent
+    return sorted(flights.values())
+
+
+def _flown(process: Path) -> Path | None:
+    """The orders that a process flies by; None if it is no drone."""
+    words = [os.fsdecode(word) for word in (process / "cmdline").read_bytes().split(b"\0")]
+    if ("swarm", "drone") not in pairwise(words):
+        return None
+    for option, value in pairwise(words):
+        named, _, joined = option.partition("=")
+        if named == "--config":
+            return (process / "cwd").readlink() / (joined or value)
+    return None
 
 
 def orders_in(place: Path) -> list[DroneOrders]:
-    """The orders of a flight's drones in its folder, or of one drone in a file.
+    """The orders of a flight's drones in its folder; of one drone and those of its mission beside
+    it, in a file.
 
     Raises:
         InputError: they are none, or of more than one mission.
     """
-    files = sorted(place.glob(_ORDERS)) if place.is_dir() else [place]
-    if not files:
+    if not place.is_dir():
+        named = read_orders(place, DroneOrders)
+        beside = {named.name: named}
+        for path in sorted(place.parent.glob(_ORDERS)):
+            with suppress(InputError):
+                other = read_orders(path, DroneOrders)
+                if other.mission == named.mission:
+                    beside.setdefault(other.name, other)
+        return [beside[name] for name in sorted(beside)]
+    orders = [read_orders(path, DroneOrders) for path in sorted(place.glob(_ORDERS))]
+    if not orders:
         hint = "the folder of a flight, or the orders of one of its drones"
         raise InputError("no drone's orders", where=str(place), hint=hint)
-    orders = [read_orders(path, DroneOrders) for path in files]
     if len({one.mission for one in orders}) > 1:
         raise InputError("orders of more than one mission", where=str(place))
     return orders
@@ -79,7 +106,7 @@ def land_all(orders: list[DroneOrders], within_s: float) -> Landed:
         within_s: how long they may take.
 
     Raises:
-        EngineError: nobody is heard, or somebody who is heard does not land in time.
+        EngineError: nobody flies, nobody is heard, or somebody who is heard does not land in time.
     """
     keys, until_s = Keys(orders[0].mission), time.monotonic() + within_s
     endpoints = dict.fromkeys(
@@ -88,7 +115,7 @@ def land_all(orders: list[DroneOrders], within_s: float) -> Landed:
     session = wire.peer(f"tcp/127.0.0.1:{free_ports(1)[0]}", list(endpoints))
     try:
         ground = _Ground(session, keys, orders)
-        told = 0
+        before, told = set(ground.down), 0
         # Some times in any case: who is heard of only then is to land, too.
         while time.monotonic() < until_s and not (ground.all_down() and told >= _LEAST):
             session.put(keys.abort, pack(True))
@@ -97,8 +124,14 @@ def land_all(orders: list[DroneOrders], within_s: float) -> Landed:
             ground.look()
     finally:
         session.close()
-    if not ground.down and not ground.up():
-        raise EngineError("nobody of this mission is heard: it is over, or out of reach")
+    # Who was down before anything was said, and is not heard, was not landed by this.
+    if not ground.heard and ground.down <= before:
+        what = "nobody of this mission is heard: it is over, or out of reach"
+        if before:
+            count = f"{len(before)} of {len(before | ground.silent())}"
+            what = f"already over: {count} drones had landed before, and nobody else is heard"
+        hint = "without --config, every flight in the air on this machine is landed"
+        raise EngineError(what, hint=hint)
     if ground.up():
         names = ", ".join(str(name) for name in sorted(ground.up()))
         raise EngineError(f"not down after {within_s:g} s: drone {names}")
@@ -109,8 +142,10 @@ class _Ground:
     """Who is known to be down."""
 
     def __init__(self, session: Any, keys: Keys, orders: list[DroneOrders]) -> None:
-        self.down: set[int] = set()
-        self._orders, self._heard = orders, set[int]()
+        self.down, self.heard = set[int](), set[int]()
+        self._orders = orders
+        count = max((one.drones or 0 for one in orders), default=0)
+        self._names = {one.name for one in orders} | set(range(count))
         self._cells = orders[0].chart.rows * orders[0].chart.columns
         self._words = session.declare_subscriber(keys.words, wire.newest(_MOST_WAITING))
         self._truth = session.declare_subscriber(keys.truth, wire.newest(_MOST_WAITING))
@@ -118,11 +153,11 @@ class _Ground:
 
     def up(self) -> set[int]:
         """Those that were heard, and are not down."""
-        return self._heard - self.down
+        return self.heard - self.down
 
     def silent(self) -> set[int]:
         """Those of whom nothing is known."""
-        return {one.name for one in self._orders} - self._heard - self.down
+        return self._names - self.heard - self.down
 
     def all_down(self) -> bool:
         """Whether everybody that is known of is."""
@@ -143,6 +178,6 @@ class _Ground:
         self.down |= {o.name for o in self._orders if o.report and Path(o.report).exists()}
 
     def _note(self, name: int, flies: bool) -> None:
-        self._heard.add(name)
+        self.heard.add(name)
         if not flies:
             self.down.add(name)

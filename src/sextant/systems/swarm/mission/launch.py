@@ -22,6 +22,7 @@ import numpy as np
 from sextant.errors import EngineError
 from sextant.fleet import wire
 from sextant.systems.swarm.drone.safety import SafetyRule
+from sextant.systems.swarm.mission.known import Known
 from sextant.systems.swarm.mission.orders import (
     MOST_SIDE,
     BrainOrders,
@@ -41,6 +42,8 @@ from sextant.systems.swarm.world.world import WorldRule
 _GRACE_S = 20.0
 _NEAR_M = 1.0
 _LOG_LINES = 6
+_BRAIN = -1
+"""Among the minds, that of all drones."""
 
 
 class Flight:
@@ -89,8 +92,8 @@ class Flight:
         self._link, self._lost_link_s, self._charge = link, lost_link_s, dict(charge or {})
         self._write_orders(map_file, cell_m, starts_N2, loss, seed, period_s)
         self._lock = threading.Lock()
-        self._seen_C = np.zeros(self.chart.num_cells, np.bool_)
-        self._shown_C = self._seen_C.copy()
+        self._known = Known(self.chart.num_cells)
+        self._shown_C = self._known.seen_C.copy()
         self._tellings: dict[int, dict[str, Any]] = {}
         self._truth: dict[str, Any] | None = None
         self._counts: dict[int, tuple[int, int]] = {}
@@ -183,16 +186,18 @@ class Flight:
         return start_line(self.chart, self.layer, self.reach, self.targets_T2, self.drones)
 
     def coverage(self) -> float:
-        """The share of what can be reached that some drone says it has seen."""
-        seen = int((self._seen_C & self.reachable_C).sum())
+        """The share of what can be reached that a mind that was not lost says some drone has seen;
+        what only the dead knew is lost.
+        """
+        seen = int((self._known.seen_C & self.reachable_C).sum())
         return seen / max(1, int(self.reachable_C.sum()))
 
     def frame(self) -> dict[str, Any] | None:
         """The line of a record for now; None before anything is known, or if nothing is new."""
         with self._lock:
             truth, told = self._truth, dict(self._tellings)
-            fresh = np.flatnonzero(self._seen_C & ~self._shown_C)
-            self._shown_C |= self._seen_C
+            fresh = np.flatnonzero(self._known.seen_C & ~self._shown_C)
+            self._shown_C |= self._known.seen_C
         if truth is None:
             return None
         up = [name for name, flies in enumerate(truth["flying"]) if flies]
@@ -211,11 +216,17 @@ class Flight:
         telling = unpack(sample.payload.to_bytes())
         with self._lock:
             self._tellings[telling["name"]] = telling
-            self._seen_C[telling["seen"]] = True
+            self._known.hear(telling["name"], telling["seen"])
 
     def _score(self, sample: Any) -> None:
+        truth = unpack(sample.payload.to_bytes())
         with self._lock:
-            self._truth = unpack(sample.payload.to_bytes())
+            self._truth = truth
+            self._known.lose(self._lost(truth))
+
+    def _lost(self, told: Mapping[str, Any]) -> set[int]:
+        """The minds that went down with their drones; a brain that is elsewhere goes on."""
+        return set(told["lost"]) if self._link is None else set()
 
     def _count(self, sample: Any) -> None:
         name, ticks, missed, _ = unpack(sample.payload.to_bytes())
@@ -234,8 +245,11 @@ class Flight:
         told = [t for t in self._tellings.values() if self._link is not None]
         brain = _read(self.folder / "brain.json") if self._link is not None else None
         minds = reports if self._link is None else [brain] if brain is not None else told
+        lost = self._lost(result)
+        minds = [mind for mind in minds if mind.get("name") not in lost]
+        self._known.lose(lost)
         for mind in minds:
-            self._seen_C[mind["seen"]] = True
+            self._known.hear(mind.get("name", _BRAIN), mind["seen"])
         self.curve.append((result["seconds"], self.coverage()))
         found = np.array([spot for mind in minds for spot in mind["targets"]]).reshape(-1, 2)
         gaps_TF = np.hypot(*(self.targets_T2[:, None] - found[None]).transpose(2, 0, 1))
@@ -255,6 +269,7 @@ class Flight:
             "bytes": sum(r["words_bytes"] for r in [*reports, *brains]),
             "lost_drones": len(result["lost"]),
             "landed": result["landed"],
+            "aborted": any(report["aborted"] for report in reports),
             "seconds": round(result["seconds"], 2),
             "ticks": ticks,
             "cpu_s_per_drone_tick": cpu_s / max(1, ticks - overtaken),
@@ -316,6 +331,7 @@ class Flight:
             drone = DroneOrders(
                 mission=self.mission,
                 name=name,
+                drones=self.drones,
                 home_m=home,
                 chart=frame,
                 listen=self._endpoints[name],

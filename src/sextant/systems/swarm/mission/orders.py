@@ -61,6 +61,7 @@ class DroneOrders(_Orders):
     Attributes:
         mission: its number.
         name: the drone's.
+        drones: how many the mission has, all told; None if whoever wrote this does not know.
         home_m: where it lands at the end.
         chart: the geofence.
         listen: its own endpoint.
@@ -76,6 +77,7 @@ class DroneOrders(_Orders):
 
     mission: int
     name: int = Field(ge=0, le=0xFFFF)
+    drones: int | None = Field(default=None, gt=0, le=0x10000)
     home_m: Point
     chart: ChartOrders
     listen: str
@@ -147,7 +149,7 @@ def read_orders(path: Path, kind: type[Kind]) -> Kind:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise InputError(first["msg"], where=f"{path}: {key}") from error
+        raise InputError(first["msg"], where=f"{path}: {key}" if key else str(path)) from error
 
 
 def publish(path: Path, told: object) -> None:

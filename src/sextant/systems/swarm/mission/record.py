@@ -105,7 +105,7 @@ class Record:
     """A file that grows line by line; it appears under its name when it is closed."""
 
     def __init__(self, path: Path) -> None:
-        """Open it.
+        """Open it; its folder is made if it is not there.
 
         Raises:
             InputError: it cannot be written.
@@ -116,6 +116,7 @@ class Record:
                 "a folder; a flight is a file", where=str(path), hint="such as a.jsonl"
             )
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part.open("w", encoding="utf-8")
         except OSError as error:
             raise InputError(f"cannot write: {error}", where=str(path)) from error

@@ -6,6 +6,7 @@ What does not come back in time is not flown: the drone stops, and after long en
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 from pathlib import Path
@@ -29,7 +30,7 @@ class Answers:
     """The newest answer of the brain, and whether anybody ordered to land."""
 
     def __init__(self) -> None:
-        self.landing = False
+        self.landing = self.aborted = False
         self.ready = threading.Event()
         self._newest: tuple[float, Floats] | None = None
         self._come = threading.Condition()
@@ -52,7 +53,7 @@ class Answers:
     def abort(self, _sample: Any) -> None:
         """An operator lands everyone; no brain is asked."""
         with self._come:
-            self.landing = True
+            self.aborted = self.landing = True
             self._come.notify()
 
     def to(self, readings_at_s: float, until_s: float) -> Floats | None:
@@ -84,7 +85,7 @@ def run_tethered(orders: DroneOrders) -> None:
     """Fly as the brain says until it says to land; without it stop, and land in the end.
 
     Raises:
-        EngineError: no brain came.
+        EngineError: it cannot listen at its endpoint, or no brain or no vehicle came.
     """
     assert orders.link is not None
     keys = Keys(orders.mission)
@@ -101,14 +102,16 @@ def run_tethered(orders: DroneOrders) -> None:
                 keys.link, wire.direct(lambda s: link.shape(link_of(s.payload.to_bytes())))
             ),
         ]
+        print(f"drone {orders.name} waits {READY_S:g} s for its brain", file=sys.stderr)
         if not answers.ready.wait(READY_S):
-            raise EngineError("no brain came")
+            raise EngineError(f"no brain came in {READY_S:g} s", where=orders.listen)
         gc.collect()
         gc.freeze()
-        if begin(vehicle, orders, session.put) is not None:
-            lost = _fly(orders, vehicle, answers, link, books, session)
-            if orders.report:
-                publish(Path(orders.report), _report(orders.name, lost, books, link))
+        begin(vehicle, orders, session.put)
+        lost = _fly(orders, vehicle, answers, link, books, session)
+        if orders.report:
+            told = _report(orders.name, lost, books, link)
+            publish(Path(orders.report), {**told, "aborted": answers.aborted})
         del hearing
     finally:
         link.close()

@@ -28,6 +28,10 @@ _MOST_BYTES = 1 << 20
 _MOST_DIGITS = 15
 
 
+class NoLineError(InputError):
+    """Who asks for lines names a byte at which none begins."""
+
+
 class Lines:
     """The lines of a record, also while its flight goes on."""
 
@@ -48,13 +52,18 @@ class Lines:
         """The whole lines from a byte on, a bounded number of bytes, and where the next begins.
 
         Raises:
+            NoLineError: none begins at that byte.
             InputError: one of them is no line of a flight.
         """
         path = self._newest()
         if path is None:
             return [], begin
         with path.open("rb") as file:
-            file.seek(begin)
+            # No file is asked for a place so far off that its file system knows none.
+            if begin > 0:
+                file.seek(min(begin, path.stat().st_size + 1) - 1)
+                if file.read(1) != b"\n":
+                    raise NoLineError(f"no line begins at byte {begin}")
             text = file.read(_MOST_BYTES)
             # What follows the last end of a line is still being written; a line may be long.
             while b"\n" not in text and (more := file.read(_MOST_BYTES)):
@@ -100,7 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """The page, or lines of the flight."""
-        asked = urlsplit(self.path)
+        try:
+            asked = urlsplit(self.path)
+        except ValueError:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+            return
         host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
         if host not in _HOSTS:
             # A page elsewhere whose name was pointed at this machine reads nothing.
@@ -109,22 +122,20 @@ class _Handler(BaseHTTPRequestHandler):
             name, kind = _FILES[asked.path]
             self._answer((_PAGE / name).read_bytes(), kind)
         elif asked.path == "/lines":
-            self._answer_lines(parse_qs(asked.query).get("from", ["0"])[0])
+            self._answer_lines(asked.query)
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Say nothing of each request."""
 
-    def _answer_lines(self, begin: str) -> None:
-        if not (begin.isascii() and begin.isdigit() and len(begin) <= _MOST_DIGITS):
-            self._answer(b'{"error":"from is a number of bytes"}', status=HTTPStatus.BAD_REQUEST)
-            return
+    def _answer_lines(self, query: str) -> None:
         try:
-            lines, after = self.lines.after(int(begin))
+            lines, after = self.lines.after(_begin(query))
         except InputError as error:
-            body = json.dumps({"error": str(error)}).encode()
-            self._answer(body, status=HTTPStatus.INTERNAL_SERVER_ERROR)
+            asked_wrong = isinstance(error, NoLineError)
+            status = HTTPStatus.BAD_REQUEST if asked_wrong else HTTPStatus.INTERNAL_SERVER_ERROR
+            self._answer(json.dumps({"error": str(error)}).encode(), status=status)
             return
         self._answer(f'{{"next":{after},"lines":[{",".join(lines)}]}}'.encode())
 
@@ -142,6 +153,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
         self.wfile.write(body)
+
+
+def _begin(query: str) -> int:
+    """The byte from which lines are asked for; 0 if none is named."""
+    try:
+        named = parse_qs(query, keep_blank_values=True).get("from", ["0"])
+    except ValueError as error:
+        raise NoLineError(f"not a query: {error}") from error
+    text = named[0]
+    if len(named) > 1 or not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
+        raise NoLineError("from is a number of bytes, once")
+    return int(text)
 
 
 class _Server(ThreadingHTTPServer):

@@ -128,7 +128,7 @@ def _run(world: World, pilots: Autopilots, orders: WorldOrders, session: Any) ->
     while world.now_s < orders.most_s and world.flying_N.any():
         up = np.flatnonzero(world.flying_N).tolist()
         if tick % _FRAME_TICKS == 0:
-            session.put(keys.truth, pack(_truth(world)))
+            session.put(keys.truth, pack(_truth(world, lost)))
         for part in range(SUB_TICKS):
             drones = [drone for drone in up if drone % SUB_TICKS == part]
             _tell(world, drones, (tick + part) % _FRAME_TICKS == 0, session, keys)
@@ -146,6 +146,8 @@ def _run(world: World, pilots: Autopilots, orders: WorldOrders, session: Any) ->
             lost.add(drone)
             world.land(drone)
         tick += 1
+    # Whoever looks on is told how it ended, too.
+    session.put(keys.truth, pack(_truth(world, lost)))
     return lost
 
 
@@ -157,12 +159,13 @@ def _tell(world: World, drones: list[int], frame: bool, session: Any, keys: Keys
             session.put(keys.sense(drone), pack_readings(readings, made_at_s))
 
 
-def _truth(world: World) -> dict[str, Any]:
+def _truth(world: World, lost: set[int]) -> dict[str, Any]:
     """For whoever keeps the score; no drone hears it."""
     return {
         "at_s": world.now_s,
         "positions": np.round(world.bodies.positions_N2, 3).tolist(),
         "flying": world.flying_N.tolist(),
+        "lost": sorted(lost),
         "collisions": len(world.collisions),
     }
 
