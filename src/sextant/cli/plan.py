@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,15 +71,6 @@ def map_rows(plan: Plan) -> list[MapRow]:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the plan, and writes its page if asked."""
-    # A plan is made at one go, and little of it is garbage: to look for some takes a tenth of it.
-    gc.disable()
-    try:
-        return _run(args)
-    finally:
-        gc.enable()
-
-
-def _run(args: argparse.Namespace) -> int:
     if args.figure is not None and args.figure.suffix not in FIGURES:
         raise InputError(
             f"no such kind of figure: {args.figure.name[:80]!r}",

@@ -10,29 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flights import field, until
+from flights import flight_over, until
 
 pytest.importorskip("zenoh")
 
 from sextant.cli.main import main
 from sextant.systems.swarm.mission import start
-from sextant.systems.swarm.mission.launch import Flight
 
 
 @pytest.mark.timeout(200)
 def test_an_operator_lands_a_flight_whose_launcher_is_gone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flight = Flight(
-        field(tmp_path, 40),
-        tmp_path,
-        cell_m=1.0,
-        drones=2,
-        targets=1,
-        loss=0.0,
-        seed=1,
-        most_s=300.0,
-    )
+    flight = flight_over(tmp_path, 40, drones=2, most_s=300.0)
     launcher = subprocess.Popen(
         [sys.executable, "-P", "-m", start.__name__, str(tmp_path)], stdout=subprocess.PIPE
     )

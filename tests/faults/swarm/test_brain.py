@@ -5,27 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flights import field, until
+from flights import flight_over, until
 
 pytest.importorskip("zenoh")
 
-from sextant.systems.swarm.mission.launch import Flight
 from sextant.systems.swarm.mission.orders import LinkOrders
 
 
 @pytest.mark.timeout(200)
 def test_drones_fly_by_a_brain_in_time_stop_without_one_and_land(tmp_path: Path) -> None:
-    flight = Flight(
-        field(tmp_path, 30),
-        tmp_path,
-        cell_m=1.0,
-        drones=2,
-        targets=1,
-        loss=0.0,
-        seed=1,
-        most_s=120.0,
-        link=LinkOrders(round_trip_s=0.004),
-        lost_link_s=6.0,
+    flight = flight_over(
+        tmp_path, 30, drones=2, most_s=120.0, link=LinkOrders(round_trip_s=0.004), lost_link_s=6.0
     )
 
     def counts() -> tuple[int, int]:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flights import field, free_port, until
+from flights import flight_over, free_port, until
 
 pytest.importorskip("zenoh")
 
 from sextant.fleet import wire
-from sextant.systems.swarm.mission.launch import Flight
 from sextant.systems.swarm.mission.wire import Keys, pack
 
 LOW = 0.026
@@ -19,17 +18,7 @@ LOW = 0.026
 
 @pytest.mark.timeout(200)
 def test_a_low_battery_goes_home_and_an_abort_at_one_peer_lands_all(tmp_path: Path) -> None:
-    flight = Flight(
-        field(tmp_path, 40),
-        tmp_path,
-        cell_m=1.0,
-        drones=3,
-        targets=1,
-        loss=0.2,
-        seed=1,
-        most_s=120.0,
-        charge={2: LOW},
-    )
+    flight = flight_over(tmp_path, 40, drones=3, loss=0.2, most_s=120.0, charge={2: LOW})
     orders = json.loads((tmp_path / "drone-2.orders.json").read_bytes())
     operator = None
     try:

@@ -4,27 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
-from flights import field
+from flights import flight_over
 
 pytest.importorskip("zenoh")
 
-from sextant.systems.swarm.mission.launch import Flight
 
 _DRONES, _MOST_S, _PERIOD_S = 4, 3.0, 0.05
 
 
 @pytest.mark.timeout(200)
 def test_every_tick_is_met_or_missed_and_its_processor_time_is_told(tmp_path: Path) -> None:
-    flight = Flight(
-        field(tmp_path, 20),
-        tmp_path,
-        cell_m=1.0,
-        drones=_DRONES,
-        targets=1,
-        loss=0.05,
-        seed=4,
-        most_s=_MOST_S,
-    )
+    flight = flight_over(tmp_path, 20, drones=_DRONES, loss=0.05, seed=4, most_s=_MOST_S)
     try:
         flight.start()
         flown = flight.watch(lambda _frame: None)

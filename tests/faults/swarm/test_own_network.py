@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flights import field, until
+from flights import flight_over, until
 from hosts import Host, Switch, hosts
 
 pytest.importorskip("zenoh")
 
 from sextant.fleet import wire
-from sextant.systems.swarm.mission.launch import Flight
 from sextant.systems.swarm.mission.orders import DroneOrders, WorldOrders, publish, read_orders
 from sextant.systems.swarm.mission.wire import Keys, unpack
 
@@ -31,16 +30,7 @@ DRONES, PORT, CUT = 3, 7447, 2
 @contextlib.contextmanager
 def flying(folder: Path, found: list[Host]) -> Iterator[dict[int, dict[str, Any]]]:
     """A mission with each drone on its host; yields what each told last."""
-    plan = Flight(
-        field(folder, 50),
-        folder,
-        cell_m=1.0,
-        drones=DRONES,
-        targets=1,
-        loss=0.0,
-        seed=1,
-        most_s=120.0,
-    )
+    plan = flight_over(folder, 50, drones=DRONES, most_s=120.0)
     bus, ground = (f"unixsock-stream/{folder}/{name}.sock" for name in ("bus", "ground"))
     world = read_orders(folder / "world.orders.json", WorldOrders)
     orders = {"simulate": world.model_copy(update={"listen": bus})}

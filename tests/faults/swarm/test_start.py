@@ -3,26 +3,16 @@
 from pathlib import Path
 
 import pytest
-from flights import field
+from flights import flight_over
 
 pytest.importorskip("zenoh")
 
 from sextant.errors import EngineError
-from sextant.systems.swarm.mission.launch import Flight
 
 
 @pytest.mark.timeout(100)
 def test_a_drone_that_fails_at_the_start_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
-    flight = Flight(
-        field(tmp_path, 12),
-        tmp_path,
-        cell_m=1.0,
-        drones=2,
-        targets=1,
-        loss=0.0,
-        seed=1,
-        most_s=20.0,
-    )
+    flight = flight_over(tmp_path, 12, drones=2, most_s=20.0)
     (tmp_path / "drone-1.orders.json").write_text('{"mission": 1}')
     try:
         flight.start()

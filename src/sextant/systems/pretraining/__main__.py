@@ -42,7 +42,7 @@ def main() -> int:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         told, why = EngineError(f"rank {rank}: {lines[0][:300]}"), error
     else:
-        if rank == 0 and MEET not in os.environ:
+        if ended and rank == 0 and MEET not in os.environ:
             print(f"{job.steps} steps: {job.out / RECORD_FILE}")
         return 0 if ended else YIELDED
     code = _tell(told, job.out, rank)
